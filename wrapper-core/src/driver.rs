@@ -1,0 +1,189 @@
+//! The contract between core and a driver adapter.
+//!
+//! What lives here: [`DriverDialect`] (one per driver), [`DriverConnection`] (one open connection) and the values
+//! that cross the line. What may not: any driver's type, any SQL.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::env::Deadline;
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
+use crate::host::HostInfo;
+
+/// Where a transaction stands on the server, as far as the driver knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransactionStatus {
+    /// No transaction is open.
+    Idle,
+    /// A transaction is open, or a request that may open one has not been answered yet.
+    Open,
+    /// A transaction is open and failed; only a rollback is accepted.
+    Failed,
+    /// The driver cannot tell.
+    Unknown,
+}
+
+/// What a connection is opened for; decides the application name and the time limits of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectPurpose {
+    /// For the application.
+    Session,
+    /// For a monitor of the library: topology, probes, host monitoring.
+    Monitor,
+}
+
+/// The host to connect to, and why.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConnectTarget {
+    /// The host. TLS verifies its name, also when `address` is set.
+    pub host: HostInfo,
+    /// The address to dial instead of what DNS answers.
+    pub address: Option<IpAddr>,
+    /// What for.
+    pub purpose: ConnectPurpose,
+}
+
+impl ConnectTarget {
+    /// A connection of the application to `host`.
+    pub fn session(host: HostInfo) -> Self {
+        Self { host, address: None, purpose: ConnectPurpose::Session }
+    }
+
+    /// A connection of a monitor to `host`.
+    pub fn monitor(host: HostInfo) -> Self {
+        Self { host, address: None, purpose: ConnectPurpose::Monitor }
+    }
+}
+
+/// A small answer in text form: metadata, never the application's data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    columns: Vec<String>,
+    rows: Vec<Vec<Option<String>>>,
+}
+
+impl Rows {
+    /// An answer of `columns` and `rows`; every row has as many values as there are columns.
+    pub fn new(columns: Vec<String>, rows: Vec<Vec<Option<String>>>) -> Self {
+        Self { columns, rows }
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The value in `row` of the column called `name` (any case); `None` for NULL, no such row, no such column.
+    pub fn get(&self, row: usize, name: &str) -> Option<&str> {
+        let column = self.columns.iter().position(|column| column.eq_ignore_ascii_case(name))?;
+        self.rows.get(row)?.get(column)?.as_deref()
+    }
+
+    /// The names of the columns.
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+}
+
+/// One driver: how it connects, and what its errors mean.
+///
+/// Implemented by an adapter crate; called by core and plugins.
+#[async_trait]
+pub trait DriverDialect: Debug + Send + Sync {
+    /// The name of the driver, such as `tokio-postgres`.
+    fn name(&self) -> &'static str;
+
+    /// Opens a connection: name resolution, TCP, TLS, start-up and login together end by `deadline`.
+    ///
+    /// # Errors
+    /// A classified [`Error`] with the host in it: network, login, busy, timeout.
+    ///
+    /// # Cancellation
+    /// Dropping the future closes the socket; nothing stays open on the server.
+    async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>>;
+
+    /// What an error of the driver means; a pure function.
+    fn classify(&self, error: &(dyn StdError + 'static)) -> ErrorClass;
+}
+
+/// One open connection of a driver, shared by the calls that are in flight on it.
+///
+/// Upcasts to `dyn Any`, so that an adapter gets its own type back with [`downcast`].
+#[async_trait]
+pub trait DriverConnection: Any + Debug + Send + Sync {
+    /// Asks for a small metadata answer in text form, in one round trip and without leaving a transaction open.
+    ///
+    /// # Errors
+    /// The server's error, classified; or a time-out.
+    ///
+    /// # Cancellation
+    /// Safe: the next request on this connection is not disturbed.
+    async fn fetch_text(&self, sql: &str, deadline: Deadline) -> Result<Rows>;
+
+    /// Runs statements without an answer, such as the ones that carry session state over.
+    ///
+    /// # Errors
+    /// The server's error, classified; or a time-out.
+    ///
+    /// # Cancellation
+    /// Safe: the next request on this connection is not disturbed.
+    async fn run_sql(&self, sql: &str, deadline: Deadline) -> Result<()> {
+        self.fetch_text(sql, deadline).await.map(|_| ())
+    }
+
+    /// The cheapest round trip.
+    ///
+    /// # Errors
+    /// The connection is broken, or the server did not answer by `deadline`.
+    ///
+    /// # Cancellation
+    /// Safe: the next request on this connection is not disturbed.
+    async fn ping(&self, deadline: Deadline) -> Result<()>;
+
+    /// Closes the socket at once; calls in flight and later ones end with `reason`. The first reason stays.
+    fn kill(&self, reason: Error);
+
+    /// Closes the connection once every request that is in flight on it has been answered.
+    fn drain(&self);
+
+    /// Whether it is known to be unusable.
+    fn is_closed(&self) -> bool;
+
+    /// Where its transaction stands.
+    fn transaction_status(&self) -> TransactionStatus;
+
+    /// How many bytes have come from the server: a free sign of life.
+    fn bytes_received(&self) -> u64;
+
+    /// The statements that carry this connection's session state to another one, in order; empty if there is none.
+    fn session_state_sql(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// Gets an adapter's own connection type back.
+///
+/// # Errors
+/// [`ErrorKind::Plugin`] when the connection is another driver's.
+pub fn downcast<C: DriverConnection>(connection: Arc<dyn DriverConnection>) -> Result<Arc<C>> {
+    let any: Arc<dyn Any + Send + Sync> = connection;
+    any.downcast::<C>().map_err(|_| {
+        Error::new(
+            ErrorKind::Plugin,
+            "a plugin gave a connection of another driver; a plugin may only pass on what the chain gave it",
+        )
+    })
+}

@@ -1,0 +1,10 @@
+//! Topology: the hosts of a cluster and their roles, and where that knowledge comes from.
+//!
+//! What lives here: the [`Topology`] value, the [`HostListProvider`] contract and its implementations. What may not:
+//! tasks and connections of its own; the monitor that keeps a topology fresh is the cluster's.
+
+mod provider;
+mod value;
+
+pub use provider::{HostListProvider, HostStatus};
+pub use value::{Published, Topology};
