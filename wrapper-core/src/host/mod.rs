@@ -4,5 +4,7 @@
 //! connections, clocks, topology.
 
 mod info;
+mod template;
 
 pub use info::{HostInfo, HostKey, HostRole};
+pub use template::InstanceTemplate;
