@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::dialect::DialectId;
 use crate::env::Deadline;
-use crate::error::{Error, ErrorClass, ErrorKind, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 use crate::host::HostInfo;
 
 /// Where a transaction stands on the server, as far as the driver knows.
@@ -115,15 +116,41 @@ pub trait DriverDialect: Debug + Send + Sync {
     /// Dropping the future closes the socket; nothing stays open on the server.
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>>;
 
+    /// Says which dialect the servers speak, as soon as it is known: some errors mean something else there.
+    fn dialect_known(&self, dialect: DialectId) {
+        let _ = dialect;
+    }
+
     /// What an error of the driver means; a pure function.
     fn classify(&self, error: &(dyn StdError + 'static)) -> ErrorClass;
 }
 
+/// The way from a trait object back to its type, which needs no method of an implementer.
+///
+/// A plain upcast to `dyn Any` would need Rust 1.86.
+pub trait AnyConnection: Any + Send + Sync {
+    /// The same value as `Any`.
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+
+    /// The same value as `Any`, borrowed.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<T: Any + Send + Sync> AnyConnection for T {
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
 /// One open connection of a driver, shared by the calls that are in flight on it.
 ///
-/// Upcasts to `dyn Any`, so that an adapter gets its own type back with [`downcast`].
+/// An adapter gets its own type back with [`downcast`].
 #[async_trait]
-pub trait DriverConnection: Any + Debug + Send + Sync {
+pub trait DriverConnection: AnyConnection + Debug {
     /// Asks for a small metadata answer in text form, in one round trip and without leaving a transaction open.
     ///
     /// # Errors
@@ -165,6 +192,15 @@ pub trait DriverConnection: Any + Debug + Send + Sync {
     /// Where its transaction stands.
     fn transaction_status(&self) -> TransactionStatus;
 
+    /// What becomes of the open transaction when the connection is given up now: *not sent* when none is open, *rolled
+    /// back* only when nothing that can commit is in flight.
+    fn outcome_if_lost(&self) -> TransactionOutcome {
+        match self.transaction_status() {
+            TransactionStatus::Idle => TransactionOutcome::NotSent,
+            _ => TransactionOutcome::MayHaveApplied,
+        }
+    }
+
     /// How many bytes have come from the server: a free sign of life.
     fn bytes_received(&self) -> u64;
 
@@ -179,8 +215,7 @@ pub trait DriverConnection: Any + Debug + Send + Sync {
 /// # Errors
 /// [`ErrorKind::Plugin`] when the connection is another driver's.
 pub fn downcast<C: DriverConnection>(connection: Arc<dyn DriverConnection>) -> Result<Arc<C>> {
-    let any: Arc<dyn Any + Send + Sync> = connection;
-    any.downcast::<C>().map_err(|_| {
+    connection.into_any().downcast::<C>().map_err(|_| {
         Error::new(
             ErrorKind::Plugin,
             "a plugin gave a connection of another driver; a plugin may only pass on what the chain gave it",

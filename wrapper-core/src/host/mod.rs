@@ -4,7 +4,12 @@
 //! connections, clocks, topology.
 
 mod info;
+mod rds;
+mod selector;
 mod template;
 
 pub use info::{HostInfo, HostKey, HostRole};
+pub use rds::{BlueGreen, EndpointKind, Partition, RdsHost, classify};
+pub(crate) use selector::squash;
+pub use selector::{HostSelector, HostWeights, LoadWeights, SelectorOptions, Strategy};
 pub use template::InstanceTemplate;

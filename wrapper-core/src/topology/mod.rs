@@ -4,7 +4,11 @@
 //! tasks and connections of its own; the monitor that keeps a topology fresh is the cluster's.
 
 mod provider;
+mod rds;
+mod static_list;
 mod value;
 
 pub use provider::{HostListProvider, HostStatus};
+pub use rds::RdsProvider;
+pub use static_list::StaticListProvider;
 pub use value::{Published, Topology};

@@ -103,8 +103,22 @@ pub struct Published {
     pub sequence: u64,
     /// Whether its writer was asked on the writer itself whether it is one.
     pub verified: bool,
+    /// The number of the last writer search that a verified topology answers.
+    pub answers: u64,
     /// When it was published.
     pub at: tokio::time::Instant,
+}
+
+impl Published {
+    pub(crate) fn new(
+        topology: Arc<Topology>,
+        sequence: u64,
+        verified: bool,
+        answers: u64,
+        at: tokio::time::Instant,
+    ) -> Self {
+        Self { topology, sequence, verified, answers, at }
+    }
 }
 
 #[cfg(test)]

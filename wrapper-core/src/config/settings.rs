@@ -1,0 +1,305 @@
+//! The table of settings: one entry makes the typed field, its default, its reading and its documentation.
+//!
+//! To add a setting, add an entry. `docs/settings.md` is made from the same table (see the test `settings_doc`).
+
+use std::time::Duration;
+
+use crate::config::choice::{DialectCode, FailoverMode, SubstitutionRole, VerifyRole};
+use crate::config::definition::{Definition, Row, drv, ms, same, sec};
+use crate::config::plugin_name::PluginList;
+use crate::config::record::Record;
+use crate::config::value::{Form, Given, Read, SettingType};
+use crate::host::{HostWeights, InstanceTemplate, LoadWeights, SelectorOptions, Strategy};
+
+/// Makes [`Settings`], its defaults, and the table of [`Definition`]s from one list.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr, $row:expr;)+) => {
+        /// The settings of one cluster, typed and checked; made by [`Settings::parse`] or [`Settings::builder`].
+        ///
+        /// `Settings::default()` has every default and no host: a start for tests.
+        #[derive(Clone, Debug)]
+        #[non_exhaustive]
+        pub struct Settings {
+            $($(#[doc = $doc])+ pub $name: $type,)+
+            pub(crate) record: Record,
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($name: $default,)+ record: Record::default() }
+            }
+        }
+
+        /// Every setting, in the order of the documentation.
+        pub const DEFINITIONS: &[Definition] = &[
+            $(Definition {
+                name: stringify!($name),
+                kind: <$type as SettingType>::KIND,
+                doc: &[$($doc),+],
+                row: $row,
+            },)+
+        ];
+
+        impl Settings {
+            /// Reads `given` into the field called `name`; says whether the value is zero. `name` is canonical.
+            pub(crate) fn assign(&mut self, name: &str, given: &Given, form: Form) -> Read<bool> {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = <$type>::read(given, form)?;
+                        Ok(self.$name.is_zero())
+                    })+
+                    _ => Ok(false),
+                }
+            }
+
+            /// Whether the setting called `name` has a value.
+            pub(crate) fn is_set(&self, name: &str) -> bool {
+                match name {
+                    $(stringify!($name) => self.$name.is_set(),)+
+                    _ => false,
+                }
+            }
+
+            /// The value of the setting called `name` as text; `None` when there is no such setting.
+            pub fn show(&self, name: &str) -> Option<String> {
+                match name {
+                    $(stringify!($name) => Some(self.$name.show()),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+settings! {
+    /// The plugins, separated by commas. An empty list: none at all.
+    plugins: Option<PluginList> = None,
+        Row::of("core", &[same("wrapperPlugins")]).unset("the default set");
+    /// Whether the list of plugins is sorted by class. When not, it is taken as written, and a wrong order is an error.
+    auto_sort_wrapper_plugin_order: bool = true,
+        Row::of("core", &[same("autoSortWrapperPluginOrder"), same("autoSortPluginOrder")]);
+    /// The kind of database. When given, no other kind is looked for.
+    wrapper_dialect: Option<DialectCode> = None,
+        Row::of("core", &[same("wrapperDialect"), same("databaseDialect")]).unset("by host name, then by asking the server");
+    /// The driver that the URL is meant for; an error when the adapter is another one's.
+    wrapper_driver_dialect: Option<String> = None,
+        Row::of("core", &[same("wrapperTargetDriverDialect"), same("targetDriverDialect")]).unset("the adapter's driver");
+    /// A preset, or a profile of yours, whose values hold where nothing else is given.
+    profile_name: Option<String> = None,
+        Row::of("core", &[same("wrapperProfileName"), same("profileName")]).unset("no profile");
+    /// The name of the cluster. Two clusters under one name are an error as soon as their topologies disagree.
+    cluster_id: Option<String> = None,
+        Row::of("core", &[same("clusterId")]).unset("from the host name");
+    /// How the host name of an instance is made, with `?` for its name; needed when the cluster is reached by an address,
+    /// a tunnel or a domain of your own.
+    cluster_instance_host_pattern: Option<InstanceTemplate> = None,
+        Row::of("core", &[same("clusterInstanceHostPattern")]).unset("from the host name");
+
+    /// The time for one whole connect: name resolution, TCP, TLS, start-up and login together.
+    connect_timeout: Duration = secs(10),
+        Row::of("core", &[ms("connectTimeout"), ms("wrapperConnectTimeout")]).bare_seconds().not_zero();
+    /// The time for one call of the application.
+    socket_timeout: Option<Duration> = None,
+        Row::of("core", &[ms("socketTimeout"), ms("wrapperQueryTimeout")]).bare_seconds();
+    /// Whether TCP keepalive is on.
+    tcp_keepalive: Option<bool> = None,
+        Row::of("core", &[same("tcpKeepAlive")]).unset("as the driver has it");
+    /// Idle time before the first keepalive probe.
+    tcp_keepalive_time: Option<Duration> = None,
+        Row::of("core", &[drv("tcpKeepaliveTime")]).bare_seconds().unset("as the driver has it");
+    /// Time between keepalive probes.
+    tcp_keepalive_interval: Option<Duration> = None,
+        Row::of("core", &[drv("tcpKeepaliveInterval")]).bare_seconds().unset("as the driver has it");
+    /// Unanswered keepalive probes after which the connection is given up.
+    tcp_keepalive_probes: Option<u32> = None,
+        Row::of("core", &[same("tcpKeepaliveProbes")]).not_zero().unset("as the driver has it");
+    /// The time for one query of the library itself: detection, role, session state.
+    auxiliary_query_timeout: Duration = secs(5),
+        Row::of("core", &[sec("auxiliaryQueryTimeoutSec")]).not_zero();
+
+    /// How often the topology is read when all is well.
+    topology_refresh: Duration = secs(30),
+        Row::of("core", &[ms("clusterTopologyRefreshRateMs"), ms("cluster_topology_refresh_rate_ms")]).not_zero();
+    /// How often the topology is read for a while after a new writer was found.
+    topology_high_refresh: Duration = millis(100),
+        Row::of("core", &[
+            ms("clusterTopologyHighRefreshRateMs"),
+            ms("cluster_topology_high_refresh_rate_ms"),
+            same("cluster_topology_high_refresh_rate"),
+        ]).not_zero();
+    /// How long after its last answer a host is asked again while the writer is searched.
+    topology_panic_interval: Duration = millis(10),
+        Row::of("core", &[
+            sec("failover_cluster_topology_refresh_rate_sec"),
+            ms("failoverClusterTopologyRefreshRateMs"),
+            same("failover_cluster_topology_refresh_rate"),
+        ]).not_zero();
+    /// The time for one connect of the topology monitor.
+    topology_monitoring_connect_timeout: Duration = secs(5),
+        Row::of("core", &[
+            drv("topology-monitoring-connect_timeout"),
+            ms("topology-monitoring-connectTimeout"),
+            ms("clusterTopologyConnectTimeoutMs"),
+        ]).bare_seconds().not_zero();
+    /// The time for one query of the topology monitor.
+    topology_monitoring_socket_timeout: Duration = secs(5),
+        Row::of("core", &[
+            drv("topology-monitoring-socket_timeout"),
+            ms("topology-monitoring-socketTimeout"),
+            ms("clusterTopologySocketTimeoutMs"),
+        ]).bare_seconds().not_zero();
+    /// The most connections that all monitors of a cluster hold at once; over it they take turns.
+    max_monitor_connections: u32 = 16,
+        Row::of("core", &[]).not_zero();
+
+    /// Whether session state (read-only, isolation level, search path, …) is carried over to the new host.
+    transfer_session_state_on_switch: bool = true,
+        Row::of("core", &[same("transferSessionStateOnSwitch")]);
+    /// Whether a transaction that is open on the old host is rolled back when the session is switched.
+    rollback_on_switch: bool = true,
+        Row::of("core", &[same("rollbackOnSwitch")]);
+    /// Accepted for the sake of the peers' URLs.
+    reset_session_state_on_close: bool = true,
+        Row::of("core", &[same("resetSessionStateOnClose")])
+            .no_effect("closing a session closes its connection, and its state with it");
+
+    /// Whether failover is on, where the plugin is in the list.
+    enable_failover: bool = true,
+        Row::of("failover", &[same("enableClusterAwareFailover")]);
+    /// Whether a failed connect leads to a failover too.
+    enable_connect_failover: bool = false,
+        Row::of("failover", &[same("enableConnectFailover")]);
+    /// What a failover looks for.
+    failover_mode: Option<FailoverMode> = None,
+        Row::of("failover", &[same("failoverMode")])
+            .unset("`reader_or_writer` on a reader endpoint, else `strict_writer`");
+    /// The time for a whole failover.
+    failover_timeout: Duration = secs(300),
+        Row::of("failover", &[ms("failoverTimeoutMs")]).not_zero();
+    /// How a reader is chosen in a failover.
+    failover_reader_host_selector_strategy: Strategy = Strategy::Random,
+        Row::of("failover", &[same("failoverReaderHostSelectorStrategy")]);
+    /// The time for one connect to a reader in a failover.
+    failover_reader_connect_timeout: Option<Duration> = None,
+        Row::of("failover", &[ms("failoverReaderConnectTimeoutMs")]).unset("`connect_timeout`");
+    /// Accepted for the sake of the peers' URLs.
+    failover_writer_reconnect_interval: Option<Duration> = None,
+        Row::of("failover", &[ms("failoverWriterReconnectIntervalMs")])
+            .unset("–")
+            .no_effect("a failover does not reconnect to the old writer at intervals, it follows the topology");
+
+    /// Whether hosts are watched during calls, where the plugin is in the list.
+    failure_detection_enabled: bool = true,
+        Row::of("efm", &[same("failureDetectionEnabled")]);
+    /// How long a call may take before its host is probed.
+    failure_detection_time: Duration = secs(30),
+        Row::of("efm", &[ms("failureDetectionTime"), ms("failureDetectionTimeMs")]);
+    /// Time between probes.
+    failure_detection_interval: Duration = secs(5),
+        Row::of("efm", &[ms("failureDetectionInterval"), ms("failureDetectionIntervalMs")]).not_zero();
+    /// Failed probes in a row after which the host is taken for silent.
+    failure_detection_count: u32 = 3,
+        Row::of("efm", &[same("failureDetectionCount")]).not_zero();
+    /// How long the monitor of a host that nobody needs is kept.
+    monitor_disposal_time: Duration = secs(600),
+        Row::of("efm", &[ms("monitorDisposalTime"), ms("monitorDisposalTimeMs")]).not_zero();
+    /// The time for one connect of a host monitor.
+    monitoring_connect_timeout: Duration = secs(3),
+        Row::of("efm", &[drv("monitoring-connect_timeout"), ms("monitoring-connectTimeout")])
+            .bare_seconds()
+            .not_zero();
+    /// The time for one probe of a host monitor.
+    monitoring_socket_timeout: Option<Duration> = None,
+        Row::of("efm", &[drv("monitoring-socket_timeout"), ms("monitoring-socketTimeout")])
+            .bare_seconds()
+            .unset("`failure_detection_interval`, at most 3s");
+
+    /// How an instance is chosen in place of a cluster endpoint on the first connect.
+    reader_initial_connection_host_selector_strategy: Strategy = Strategy::Random,
+        Row::of("initial_connection", &[
+            same("readerInitialConnectionHostSelectorStrategy"),
+            same("initial_connection_host_selector_strategy"),
+            same("initialConnectionHostSelectorStrategy"),
+        ]);
+    /// The time for finding a host of the wanted role on connect, all attempts together.
+    open_connection_retry_timeout: Duration = secs(30),
+        Row::of("initial_connection", &[ms("openConnectionRetryTimeoutMs"), ms("initialConnectionRetryTimeoutMs")])
+            .not_zero();
+    /// The pause before the next attempt when a host had the wrong role.
+    open_connection_retry_interval: Duration = secs(1),
+        Row::of("initial_connection", &[
+            ms("openConnectionRetryIntervalMs"),
+            ms("initialConnectionRetryIntervalMs"),
+        ]).not_zero();
+    /// How long the first connect waits for the topology.
+    wait_for_initial_topology: Option<Duration> = None,
+        Row::of("initial_connection", &[ms("waitForInitialTopologyMs")]);
+    /// With an instance of which role a cluster endpoint is replaced on the first connect.
+    endpoint_substitution_role: Option<SubstitutionRole> = None,
+        Row::of("initial_connection", &[same("endpointSubstitutionRole")]).unset("by the kind of endpoint");
+    /// Which role a new connection must prove.
+    verify_opened_connection_type: Option<VerifyRole> = None,
+        Row::of("initial_connection", &[same("verifyOpenedConnectionType")]).unset("by the kind of endpoint");
+
+    /// How a reader is chosen when reads are routed.
+    reader_host_selector_strategy: Strategy = Strategy::Random,
+        Row::of("selection", &[same("readerHostSelectorStrategy")]);
+    /// Weights for `round_robin`, as `host:weight,host:weight`; a host is an instance's id or host name.
+    round_robin_host_weight_pairs: HostWeights = HostWeights::default(),
+        Row::of("selection", &[same("roundRobinHostWeightPairs")]);
+    /// The weight of the hosts that `round_robin_host_weight_pairs` does not name.
+    round_robin_default_weight: u32 = 1,
+        Row::of("selection", &[same("roundRobinDefaultWeight")]).not_zero();
+    /// Weights for `weighted_random`, as `host:weight,host:weight`; a host is an instance's id or host name.
+    weighted_random_host_weight_pairs: HostWeights = HostWeights::default(),
+        Row::of("selection", &[same("weightedRandomHostWeightPairs")]);
+    /// The weight of the hosts that `weighted_random_host_weight_pairs` does not name.
+    weighted_random_default_weight: u32 = 1,
+        Row::of("selection", &[same("weightedRandomDefaultWeight")]).not_zero();
+    /// How much a percent of CPU counts for `lowest_load`.
+    lowest_load_cpu_weight: u32 = 1,
+        Row::of("selection", &[same("lowestLoadCpuWeight")]);
+    /// How much a millisecond of replica lag counts for `lowest_load`.
+    lowest_load_lag_weight: u32 = 100,
+        Row::of("selection", &[same("lowestLoadLagWeight")]);
+    /// How much a percent of CPU counts for `highest_load`.
+    highest_load_cpu_weight: u32 = 1,
+        Row::of("selection", &[same("highestLoadCpuWeight")]);
+    /// How much a millisecond of replica lag counts for `highest_load`.
+    highest_load_lag_weight: u32 = 100,
+        Row::of("selection", &[same("highestLoadLagWeight")]);
+}
+
+impl Settings {
+    /// What the host selectors are told.
+    pub fn selector_options(&self) -> SelectorOptions {
+        SelectorOptions {
+            round_robin: self
+                .round_robin_host_weight_pairs
+                .clone()
+                .with_default(self.round_robin_default_weight),
+            weighted_random: self
+                .weighted_random_host_weight_pairs
+                .clone()
+                .with_default(self.weighted_random_default_weight),
+            lowest_load: LoadWeights { cpu: self.lowest_load_cpu_weight, lag: self.lowest_load_lag_weight },
+            highest_load: LoadWeights {
+                cpu: self.highest_load_cpu_weight,
+                lag: self.highest_load_lag_weight,
+            },
+        }
+    }
+
+    /// The time for one probe of a host monitor: `monitoring_socket_timeout`, else the interval, at most 3 s.
+    pub fn probe_timeout(&self) -> Duration {
+        self.monitoring_socket_timeout.unwrap_or_else(|| self.failure_detection_interval.min(secs(3)))
+    }
+}

@@ -1,0 +1,70 @@
+//! What happened: typed events, observers, the report of each switch, the flight recorder (R18).
+//!
+//! What lives here: values and the [`Observer`] contract. What may not: exporters; `tracing` and `metrics` are
+//! observers behind features of their own.
+
+mod recorder;
+mod report;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::host::{HostInfo, HostKey};
+use crate::topology::Published;
+
+pub use recorder::FlightRecorder;
+pub use report::SwitchReport;
+
+/// Something that happened in a cluster.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A topology was published.
+    Topology(Published),
+    /// The writer was found to be another host.
+    WriterChanged {
+        /// The writer before, if one was known.
+        from: Option<HostInfo>,
+        /// The writer now.
+        to: HostInfo,
+    },
+    /// The topology monitor began to search for the writer.
+    SearchStarted,
+    /// A host answered no probes and its connections were closed.
+    HostSilent {
+        /// The host.
+        host: HostKey,
+        /// How many probes in a row failed.
+        failures: u32,
+        /// How many connections with calls in flight were closed.
+        closed: usize,
+    },
+    /// A verdict on a host was skipped because this process itself had been paused.
+    VerdictSkipped {
+        /// The host.
+        host: HostKey,
+    },
+    /// A session was switched, or could not be; the report says which.
+    Switched(Arc<SwitchReport>),
+    /// An error was classified and something was done about it.
+    Decision {
+        /// The error.
+        error: Error,
+        /// What was done.
+        action: &'static str,
+    },
+    /// A task of the library panicked and was started again.
+    TaskRestarted {
+        /// The task.
+        task: &'static str,
+    },
+    /// Something that the user should know once.
+    Warning(String),
+}
+
+/// Is told of every event of a cluster. Sync, infallible; a panic in it is caught and ignored.
+pub trait Observer: Debug + Send + Sync {
+    /// An event happened. Must not block.
+    fn on_event(&self, event: &Event);
+}
