@@ -1,0 +1,5 @@
+#![doc = include_str!("docs.md")]
+
+mod plugin;
+
+pub use plugin::ConnectionTracker;

@@ -1,0 +1,6 @@
+#![doc = include_str!("docs.md")]
+
+mod config;
+mod plugin;
+
+pub use config::InitialConnection;
