@@ -1,0 +1,242 @@
+//! One open connection: the driver's client with what the driver does not tell beside it.
+//!
+//! What lives here: [`PgConnection`] and its identity. What may not: how it was opened (`driver`), what its errors
+//! mean (`error`).
+
+use std::fmt;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio_postgres::{Client, SimpleQueryMessage};
+use wrapper_core::driver::{DriverConnection, Rows, TransactionStatus};
+use wrapper_core::env::Deadline;
+use wrapper_core::host::HostInfo;
+use wrapper_core::{Error, Result, TransactionOutcome};
+
+use crate::cancel::CancelToken;
+use crate::driver::{Address, Shared};
+use crate::error::map_error;
+use crate::link::{Link, MessageHandler};
+use crate::session_state::SessionState;
+use crate::tap::{Mark, Probe};
+
+/// The identity of a connection: two statements of one connection point at the same one (R13).
+#[derive(Debug)]
+pub(crate) struct ConnId(());
+
+/// One open connection to a PostgreSQL server.
+///
+/// Dropping the last handle says goodbye to the server within a bounded time and closes the socket.
+pub struct PgConnection {
+    client: Client,
+    link: Arc<Link>,
+    probe: Arc<Probe>,
+    id: Arc<ConnId>,
+    state: Mutex<SessionState>,
+    host: HostInfo,
+    address: Address,
+    shared: Arc<Shared>,
+}
+
+impl PgConnection {
+    pub(crate) fn new(
+        client: Client,
+        link: Arc<Link>,
+        probe: Arc<Probe>,
+        host: HostInfo,
+        address: Address,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let (id, state) = (Arc::new(ConnId(())), Mutex::default());
+        Self { client, link, probe, id, state, host, address, shared }
+    }
+
+    /// The driver's client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Gives `call` the driver's own client. What it does bypasses failover and plugins, and its errors are the
+    /// driver's; the transaction status is followed nevertheless, session state only where the server reports it.
+    pub fn with_raw<'a, T>(&'a self, call: impl FnOnce(&'a Client) -> T) -> T {
+        call(&self.client)
+    }
+
+    /// Its identity, for handles that belong to it.
+    pub(crate) fn id(&self) -> &Arc<ConnId> {
+        &self.id
+    }
+
+    /// The host that it was opened to.
+    pub fn host(&self) -> &HostInfo {
+        &self.host
+    }
+
+    /// The address it was dialled at: an IP address with port, or the file of a Unix socket.
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.probe.is_encrypted()
+    }
+
+    /// Whether the session began read-only, where the server reports it by itself (from PostgreSQL 14 on).
+    pub(crate) fn reported_read_only(&self) -> Option<bool> {
+        let standby = self.probe.first_value("in_hot_standby")?;
+        let default = self.probe.first_value("default_transaction_read_only")?;
+        Some(standby == "on" || default == "on")
+    }
+
+    /// Where it stands before a call; to be taken in the poll that sends.
+    pub(crate) fn mark(&self) -> Mark {
+        self.probe.mark()
+    }
+
+    /// To be called in the poll that queues text which may begin a transaction.
+    pub(crate) fn announce(&self, sql: &str) {
+        self.probe.announce(sql);
+    }
+
+    /// Whether the server has confirmed a commit since `mark`: what a COMMIT must be checked with, because one of
+    /// a failed transaction is answered without an error.
+    pub(crate) fn committed_since(&self, mark: &Mark) -> bool {
+        self.probe.committed_since(mark)
+    }
+
+    /// Takes in text that has run without an error, for the session state. To be called with every text that runs,
+    /// after its answer; what cannot matter is passed over cheaply.
+    pub(crate) fn observe_success(&self, sql: &str) {
+        if SessionState::concerns(sql) {
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).observe(sql, &self.probe);
+        }
+    }
+
+    /// How many bytes were written to the server, encryption included.
+    pub fn bytes_written(&self) -> u64 {
+        self.link.written()
+    }
+
+    /// Sends notices and notifications to `handler`, on the connection's task; it must not block.
+    pub(crate) fn set_message_handler(&self, handler: MessageHandler) {
+        self.link.set_handler(handler);
+    }
+
+    /// A token that cancels what runs on this connection, over a connection of its own to the same address.
+    pub fn cancel_token(&self) -> CancelToken {
+        CancelToken::new(
+            self.client.cancel_token(),
+            self.host.clone(),
+            self.address.clone(),
+            Arc::clone(&self.shared),
+        )
+    }
+
+    /// The library's error for one of the driver's; `mark` was taken before the call sent anything.
+    pub(crate) fn map_error(
+        &self,
+        error: tokio_postgres::Error,
+        operation: &'static str,
+        mark: &Mark,
+    ) -> Error {
+        map_error(error, &self.link, &self.probe, mark)
+            .with_operation(operation)
+            .with_host(self.host.key.to_string())
+    }
+
+    async fn bounded<T>(
+        &self,
+        operation: &'static str,
+        deadline: Deadline,
+        call: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T> {
+        let mark = self.mark();
+        let mapped = async { call.await.map_err(|error| self.map_error(error, operation, &mark)) };
+        deadline.run(operation, mapped).await.map_err(|error| match error.host() {
+            Some(_) => error,
+            None => error.with_operation(operation).with_host(self.host.key.to_string()),
+        })
+    }
+}
+
+#[async_trait]
+impl DriverConnection for PgConnection {
+    async fn fetch_text(&self, sql: &str, deadline: Deadline) -> Result<Rows> {
+        let messages = self.bounded("query", deadline, self.client.simple_query(sql)).await?;
+        let mut columns = Vec::new();
+        let mut rows = Vec::new();
+        for message in &messages {
+            match message {
+                // The last statement that answers with rows is the one that was asked for.
+                SimpleQueryMessage::RowDescription(described) => {
+                    columns = described.iter().map(|column| column.name().to_owned()).collect();
+                    rows.clear();
+                }
+                SimpleQueryMessage::Row(row) => {
+                    rows.push((0..row.len()).map(|index| row.get(index).map(str::to_owned)).collect());
+                }
+                _ => {}
+            }
+        }
+        Ok(Rows::new(columns, rows))
+    }
+
+    async fn run_sql(&self, sql: &str, deadline: Deadline) -> Result<()> {
+        self.announce(sql);
+        self.bounded("batch_execute", deadline, self.client.batch_execute(sql)).await?;
+        self.observe_success(sql);
+        Ok(())
+    }
+
+    async fn ping(&self, deadline: Deadline) -> Result<()> {
+        self.bounded("ping", deadline, self.client.check_connection()).await
+    }
+
+    fn kill(&self, reason: Error) {
+        self.link.kill(reason);
+    }
+
+    fn drain(&self) {
+        self.link.drain();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.link.is_killed() || self.link.has_ended() || self.client.is_closed()
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        self.probe.status()
+    }
+
+    fn outcome_if_lost(&self) -> TransactionOutcome {
+        self.probe.outcome_of_loss(&self.probe.mark())
+    }
+
+    fn bytes_received(&self) -> u64 {
+        self.link.received()
+    }
+
+    fn session_state_sql(&self) -> Vec<String> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).statements(&self.probe)
+    }
+}
+
+impl Drop for PgConnection {
+    fn drop(&mut self) {
+        self.link.release();
+    }
+}
+
+impl fmt::Debug for PgConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PgConnection")
+            .field("host", &self.host)
+            .field("address", &self.address)
+            .field("secure", &self.is_secure())
+            .field("link", &self.link)
+            .field("probe", &self.probe)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,447 @@
+//! The connector: one cluster, and the way to connect to it.
+//!
+//! What lives here: [`Connector`] and its builder, how settings become the driver's configuration. What may not: the
+//! connect pipeline, which is the core's.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::Config;
+use wrapper_core::cluster::{Cluster, ClusterCore};
+use wrapper_core::config::{DriverKeys, Profiles, Settings, SettingsBuilder};
+use wrapper_core::connector::{ConnectorCore, ConnectorParts};
+use wrapper_core::env::Environment;
+use wrapper_core::observe::{Observer, SwitchReport};
+use wrapper_core::plugin::{PluginFactory, Registry};
+use wrapper_core::session::{SessionOptions, SwitchHook};
+use wrapper_core::{Error, Result};
+
+use crate::client::Client;
+use crate::connection::PgConnection;
+use crate::driver::{CredentialSource, PgDriver, Spawner};
+use crate::notifications::{Hook, Hub};
+use crate::tls::TlsSettings;
+
+/// What tokio-postgres understands beside host, user, password and dbname.
+const DRIVER_NAMES: &[&str] = &[
+    "application_name",
+    "channel_binding",
+    "hostaddr",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "load_balance_hosts",
+    "options",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "tls_provider",
+];
+
+const KEYS: DriverKeys<'static> =
+    DriverKeys { schemes: &["postgres", "postgresql"], default_port: 5432, names: DRIVER_NAMES };
+
+/// How long the tasks of open connections may go on after a shutdown, to say goodbye to their servers.
+const GOODBYE: Duration = Duration::from_millis(250);
+
+/// One cluster and the way to connect to it. Cheap to clone; the last clone dropped, its clients included, ends every
+/// task that it started.
+///
+/// ```no_run
+/// # async fn f() -> wrapper_pg::Result<()> {
+/// let connector = wrapper_pg::Connector::from_url(
+///     "postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop?plugins=failover,efm",
+/// )?;
+/// let client = connector.connect().await?;
+/// let rows = client.query("SELECT id FROM orders WHERE customer = $1", &[&7_i32]).await?;
+/// # let _ = rows; Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connector {
+    core: ConnectorCore,
+    hook: HookSlot,
+}
+
+#[derive(Clone, Default)]
+struct HookSlot(Option<Arc<dyn SwitchHook>>);
+
+impl fmt::Debug for HookSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "set" } else { "none" })
+    }
+}
+
+impl Connector {
+    /// From a URL (`postgres://…?plugins=failover,efm&failover_timeout=60s`) or a connection string
+    /// (`host=… user=… plugins=failover,efm`).
+    ///
+    /// # Errors
+    /// A configuration error that names the setting, the value and what is allowed.
+    pub fn from_url(text: &str) -> Result<Self> {
+        ConnectorBuilder::new().text(text).build()
+    }
+
+    /// From the driver's own configuration: whatever it accepts is taken as it is, every setting of the library has
+    /// its default.
+    ///
+    /// # Errors
+    /// A configuration error.
+    pub fn from_config(config: Config) -> Result<Self> {
+        ConnectorBuilder::new().config(config).build()
+    }
+
+    /// Starts a typed configuration with the host to connect to.
+    pub fn builder(host: &str) -> ConnectorBuilder {
+        ConnectorBuilder::new().host(host)
+    }
+
+    /// Starts a typed configuration with the host and the port to connect to.
+    pub fn builder_at(host: &str, port: u16) -> ConnectorBuilder {
+        ConnectorBuilder::new().host_and_port(host, port)
+    }
+
+    /// Opens a client.
+    ///
+    /// # Errors
+    /// Typed, with the host: refused credentials, an unreachable host, a missing grant with the statement that mends
+    /// it, a time-out that names its setting.
+    ///
+    /// # Cancellation
+    /// Dropping the future closes whatever it opened.
+    pub async fn connect(&self) -> Result<Client> {
+        let hub = Hub::new();
+        let mut options = SessionOptions::default();
+        options.socket_timeout = self.core.settings().socket_timeout;
+        options.transfer_state = self.core.settings().transfer_session_state_on_switch;
+        options.hook = Some(Arc::new(Hook { hub: hub.clone(), user: self.hook.0.clone() }));
+        let session = self.core.open::<PgConnection>(options).await?;
+        hub.attach(&session.load().connection);
+        Ok(Client::new(session, hub))
+    }
+
+    /// The same cluster, monitors and budget, for clients that ask for another of its endpoints: readers beside the
+    /// writer.
+    ///
+    /// # Errors
+    /// A configuration error.
+    pub fn derive(&self, host: &str) -> Result<Self> {
+        let port = self.core.endpoint().port();
+        Ok(Self { core: self.core.derive(host, port)?, hook: self.hook.clone() })
+    }
+
+    /// The cluster: topology, counts, events.
+    pub fn cluster(&self) -> &Cluster {
+        self.core.cluster()
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        self.core.settings()
+    }
+
+    /// The effective settings and where each came from; secrets are masked.
+    pub fn explain(&self) -> String {
+        self.core.explain()
+    }
+
+    /// The reports of the last switches of the cluster's clients, oldest first.
+    pub fn reports(&self) -> Vec<Arc<SwitchReport>> {
+        self.cluster().recorder().reports()
+    }
+
+    /// Ends every task of the cluster and returns when they are gone. Clients that are still open lose their
+    /// connections.
+    ///
+    /// # Cancellation
+    /// Safe: the tasks end all the same.
+    pub async fn shutdown(&self) {
+        self.core.shutdown().await;
+    }
+}
+
+/// Configures a [`Connector`].
+#[must_use = "a connector is made by `build`"]
+pub struct ConnectorBuilder {
+    settings: SettingsBuilder,
+    config: Config,
+    tls: TlsSettings,
+    env: Environment,
+    credentials: Option<Arc<dyn CredentialSource>>,
+    registry: Registry,
+    plugins: Vec<Arc<dyn PluginFactory>>,
+    observers: Vec<Arc<dyn Observer>>,
+    hook: HookSlot,
+}
+
+impl ConnectorBuilder {
+    fn new() -> Self {
+        Self {
+            settings: Settings::builder(),
+            config: Config::new(),
+            tls: TlsSettings::new(),
+            env: Environment::default(),
+            credentials: None,
+            registry: wrapper_plugins::registry(),
+            plugins: Vec::new(),
+            observers: Vec::new(),
+            hook: HookSlot::default(),
+        }
+    }
+
+    /// Reads a URL or a connection string; what is set beside it must not be in it.
+    pub fn text(mut self, text: &str) -> Self {
+        self.settings = self.settings.text(text);
+        self
+    }
+
+    /// Adds a host: a cluster endpoint, or one of several hosts.
+    pub fn host(mut self, host: &str) -> Self {
+        self.settings = self.settings.host(host);
+        self
+    }
+
+    /// Adds a host with its port.
+    pub fn host_and_port(mut self, host: &str, port: u16) -> Self {
+        self.settings = self.settings.host_and_port(host, port);
+        self
+    }
+
+    /// Starts from the driver's own configuration; its hosts are added.
+    pub fn config(mut self, config: Config) -> Self {
+        let ports = config.get_ports();
+        for (index, host) in config.get_hosts().iter().enumerate() {
+            let port = ports.get(index).or(ports.first()).copied().unwrap_or(KEYS.default_port);
+            let name = match host {
+                tokio_postgres::config::Host::Tcp(name) => name.clone(),
+                #[cfg(unix)]
+                tokio_postgres::config::Host::Unix(path) => path.to_string_lossy().into_owned(),
+            };
+            self.settings = self.settings.host_and_port(&name, port);
+        }
+        self.config = config;
+        self
+    }
+
+    /// The user.
+    pub fn user(mut self, user: &str) -> Self {
+        self.settings = self.settings.set("user", user);
+        self
+    }
+
+    /// The password; it is never printed.
+    pub fn password(mut self, password: impl Into<SecretString>) -> Self {
+        self.config.password(password.into().expose_secret());
+        self
+    }
+
+    /// The database.
+    pub fn dbname(mut self, dbname: &str) -> Self {
+        self.settings = self.settings.set("dbname", dbname);
+        self
+    }
+
+    /// Any setting by its name, as a URL would give it; `docs/settings.md` lists them.
+    pub fn set(mut self, name: &str, value: &str) -> Self {
+        self.settings = self.settings.set(name, value);
+        self
+    }
+
+    /// The profiles that `profile_name` can name beside the presets.
+    pub fn profiles(mut self, profiles: Profiles) -> Self {
+        self.settings = self.settings.profiles(profiles);
+        self
+    }
+
+    /// How connections are encrypted.
+    pub fn tls(mut self, tls: TlsSettings) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Resolver, wall clock, randomness.
+    pub fn environment(mut self, env: Environment) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Where the password of each new connection comes from, monitors' included.
+    pub fn credentials(mut self, credentials: impl CredentialSource + 'static) -> Self {
+        self.credentials = Some(Arc::new(credentials));
+        self
+    }
+
+    /// Uses a plugin, with settings of its own; it takes the place of its default.
+    pub fn plugin(mut self, plugin: impl PluginFactory + 'static) -> Self {
+        self.plugins.push(Arc::new(plugin));
+        self
+    }
+
+    /// Makes a plugin of yours known by its name, so that `plugins` can name it.
+    pub fn register(mut self, plugin: impl PluginFactory + 'static) -> Self {
+        self.registry = self.registry.with(plugin);
+        self
+    }
+
+    /// Tells `observer` of every event of the cluster.
+    pub fn observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observers.push(Arc::new(observer));
+        self
+    }
+
+    /// Carries session state of your own over on a switch.
+    pub fn switch_hook(mut self, hook: impl SwitchHook + 'static) -> Self {
+        self.hook = HookSlot(Some(Arc::new(hook)));
+        self
+    }
+
+    /// Checks the whole configuration; nothing is opened yet.
+    ///
+    /// # Errors
+    /// A configuration error that names the setting, the value and what is allowed.
+    pub fn build(self) -> Result<Connector> {
+        let settings = self.settings.build(&KEYS)?;
+        if let Some(driver) = &settings.wrapper_driver_dialect {
+            if !matches!(driver.as_str(), "tokio-postgres" | "tokio_postgres" | "pg") {
+                return Err(Error::config(format!(
+                    "`wrapper_driver_dialect={driver}` does not fit: this is the adapter for `tokio-postgres`; \
+                     leave the setting out, or use another adapter"
+                )));
+            }
+        }
+        let (config, tls) = driver_config(self.config, self.tls, &settings)?;
+        let home: Arc<OnceLock<Weak<ClusterCore>>> = Arc::new(OnceLock::new());
+        let mut driver =
+            PgDriver::builder(config, spawner(Arc::clone(&home))).tls(tls).environment(self.env.clone());
+        if let Some(credentials) = self.credentials {
+            driver = driver.credentials(credentials);
+        }
+        let core = ConnectorCore::new(ConnectorParts {
+            settings,
+            driver: Arc::new(driver.build()?),
+            env: self.env,
+            registry: self.registry,
+            default_plugins: wrapper_plugins::default_plugins(),
+            plugins: self.plugins,
+            observers: self.observers,
+            default_port: KEYS.default_port,
+        })?;
+        // A fresh cell is empty.
+        let _ = home.set(Arc::downgrade(core.cluster().core()));
+        Ok(Connector { core, hook: self.hook })
+    }
+}
+
+impl fmt::Debug for ConnectorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectorBuilder").field("plugins", &self.plugins).finish_non_exhaustive()
+    }
+}
+
+/// Runs the tasks of connections as tasks of the cluster, which give them a moment to say goodbye when it ends.
+fn spawner(home: Arc<OnceLock<Weak<ClusterCore>>>) -> Spawner {
+    Spawner::new(move |task| {
+        if let Some(cluster) = home.get().and_then(Weak::upgrade) {
+            cluster.spawn_with_grace("connection", GOODBYE, task);
+        }
+    })
+}
+
+/// Puts the driver's parameters of the settings into its configuration.
+fn driver_config(config: Config, tls: TlsSettings, settings: &Settings) -> Result<(Config, TlsSettings)> {
+    let mut text = String::new();
+    let mut tls = tls;
+    for (name, value) in settings.driver_parameters() {
+        match name {
+            "sslmode" => tls = tls.mode(value.expose().parse()?),
+            "sslrootcert" => tls = tls.roots(value.expose().parse()?),
+            "tls_provider" => tls = tls.provider(value.expose().parse()?),
+            "sslcert" | "sslkey" => {
+                return Err(Error::new(
+                    wrapper_core::ErrorKind::Unsupported,
+                    format!(
+                        "`{name}`: client certificates are not read from files yet; give a connector to `tls`"
+                    ),
+                ));
+            }
+            name => {
+                let escaped = value.expose().replace('\\', "\\\\").replace('\'', "\\'");
+                text.push_str(&format!("{name}='{escaped}' "));
+            }
+        }
+    }
+    let given: Config = text.parse().map_err(|error: tokio_postgres::Error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Error::config(format!("a parameter of the driver is not valid: {error}: {source}"))
+    })?;
+    let mut config = config;
+    merge(&mut config, &given, settings);
+    Ok((config, tls))
+}
+
+fn merge(config: &mut Config, given: &Config, settings: &Settings) {
+    let is_given = |name: &str| settings.driver_parameter(name).is_some();
+    if let Some(user) = given.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = given.get_password() {
+        config.password(password);
+    }
+    if let Some(dbname) = given.get_dbname() {
+        config.dbname(dbname);
+    }
+    if let Some(options) = given.get_options() {
+        config.options(options);
+    }
+    if let Some(name) = given.get_application_name() {
+        config.application_name(name);
+    }
+    for address in given.get_hostaddrs() {
+        config.hostaddr(*address);
+    }
+    if is_given("channel_binding") {
+        config.channel_binding(given.get_channel_binding());
+    }
+    if is_given("target_session_attrs") {
+        config.target_session_attrs(given.get_target_session_attrs());
+    }
+    if is_given("load_balance_hosts") {
+        config.load_balance_hosts(given.get_load_balance_hosts());
+    }
+    if is_given("sslnegotiation") {
+        config.ssl_negotiation(given.get_ssl_negotiation());
+    }
+    if is_given("keepalives") {
+        config.keepalives(given.get_keepalives());
+    }
+    if is_given("keepalives_idle") {
+        config.keepalives_idle(given.get_keepalives_idle());
+    }
+    if let Some(interval) = given.get_keepalives_interval() {
+        config.keepalives_interval(interval);
+    }
+    if let Some(retries) = given.get_keepalives_retries() {
+        config.keepalives_retries(retries);
+    }
+    if let Some(timeout) = given.get_tcp_user_timeout() {
+        config.tcp_user_timeout(*timeout);
+    }
+    if let Some(on) = settings.tcp_keepalive {
+        config.keepalives(on);
+    }
+    if let Some(idle) = settings.tcp_keepalive_time {
+        config.keepalives_idle(idle);
+    }
+    if let Some(interval) = settings.tcp_keepalive_interval {
+        config.keepalives_interval(interval);
+    }
+    if let Some(probes) = settings.tcp_keepalive_probes {
+        config.keepalives_retries(probes);
+    }
+}

@@ -1,0 +1,145 @@
+//! What the parts of one connection share: whether it was killed and why, how it ended, what passed over its socket.
+//!
+//! What lives here: [`Link`]. What may not: protocol knowledge, which is the tap's.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Waker;
+
+use futures_util::task::AtomicWaker;
+use tokio_postgres::AsyncMessage;
+use wrapper_core::Error;
+
+/// Receives the notices and notifications of a connection, in order, on the connection's own task; must not block.
+pub(crate) type MessageHandler = Arc<dyn Fn(AsyncMessage) + Send + Sync>;
+
+/// State shared by the handle, the socket and the task of one connection.
+#[derive(Default)]
+pub(crate) struct Link {
+    killed: AtomicBool,
+    reason: OnceLock<Error>,
+    released: AtomicBool,
+    draining: AtomicBool,
+    ended: AtomicBool,
+    cause: OnceLock<Arc<tokio_postgres::Error>>,
+    task: AtomicWaker,
+    received: AtomicU64,
+    written: AtomicU64,
+    handler: Mutex<Option<MessageHandler>>,
+}
+
+impl Link {
+    /// Closes the connection at once; the first reason stays.
+    pub(crate) fn kill(&self, reason: Error) {
+        // The reason is there before anyone can see the flag.
+        if self.reason.set(reason).is_ok() {
+            self.killed.store(true, Ordering::Release);
+            self.task.wake();
+        }
+    }
+
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn reason(&self) -> Option<&Error> {
+        self.reason.get()
+    }
+
+    /// The handle is gone: the task says goodbye, for a bounded time.
+    pub(crate) fn release(&self) {
+        self.released.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    pub(crate) fn is_released(&self) -> bool {
+        self.released.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Notes how the driver's connection ended, before it is dropped, so that calls which end with it find the cause.
+    pub(crate) fn end(&self, cause: Option<tokio_postgres::Error>) {
+        if let Some(cause) = cause {
+            // A connection ends once.
+            let _ = self.cause.set(Arc::new(cause));
+        }
+        self.ended.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn cause(&self) -> Option<&Arc<tokio_postgres::Error>> {
+        self.cause.get()
+    }
+
+    /// Registers the connection's task, which looks at the flags whenever it runs.
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.task.register(waker);
+    }
+
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_written(&self, bytes: usize) {
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_handler(&self, handler: MessageHandler) {
+        *self.handler.lock().unwrap_or_else(PoisonError::into_inner) = Some(handler);
+    }
+
+    /// Hands a message on; without a handler it is dropped, as the driver's own loop does.
+    pub(crate) fn deliver(&self, message: AsyncMessage) {
+        let handler = self.handler.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(handler) = handler {
+            handler(message);
+        }
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("killed", &self.is_killed())
+            .field("ended", &self.has_ended())
+            .field("draining", &self.is_draining())
+            .field("received", &self.received())
+            .field("written", &self.written())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wrapper_core::ErrorKind;
+
+    #[test]
+    fn the_first_reason_stays() {
+        let link = Link::default();
+        link.kill(Error::new(ErrorKind::HostSilent, "silent"));
+        link.kill(Error::new(ErrorKind::Closed, "closed"));
+        assert!(link.is_killed());
+        assert_eq!(link.reason().map(Error::kind), Some(ErrorKind::HostSilent));
+    }
+}

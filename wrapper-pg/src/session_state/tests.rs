@@ -1,0 +1,96 @@
+use super::*;
+use crate::tap::script::Script;
+
+fn idle() -> Script {
+    Script::started(&[("TimeZone", "Etc/UTC"), ("application_name", "app")])
+}
+
+fn after(script: &Script, sql: &[&str]) -> Vec<String> {
+    let mut state = SessionState::default();
+    for sql in sql {
+        state.observe(sql, script.probe());
+    }
+    state.statements(script.probe())
+}
+
+#[test]
+fn the_last_value_counts_and_order_is_kept() {
+    let script = idle();
+    assert_eq!(after(&script, &["SET a = 1", "SET b = 2", "SET a = 3"]), ["SET b = 2", "SET a = 3"]);
+    assert_eq!(after(&script, &["SET a = 1; SET b = 2; RESET a"]), ["SET b = 2"]);
+    assert_eq!(after(&script, &["SET a = 1", "SET ROLE r", "RESET ALL"]), ["SET ROLE r"]);
+    assert!(after(&script, &["SET a = 1", "SET ROLE r", "DISCARD ALL"]).is_empty());
+}
+
+#[test]
+fn who_the_session_is_comes_last() {
+    let script = idle();
+    let sql = ["SET ROLE r", "SET SESSION AUTHORIZATION bob", "SET ROLE s", "SET a = 1"];
+    assert_eq!(after(&script, &sql), ["SET a = 1", "SET SESSION AUTHORIZATION bob", "SET ROLE s"]);
+    assert_eq!(
+        after(&script, &["SET ROLE r", "SET SESSION AUTHORIZATION bob"]),
+        ["SET SESSION AUTHORIZATION bob"]
+    );
+}
+
+#[test]
+fn what_the_server_reports_is_taken_from_it() {
+    let mut script = idle();
+    assert!(after(&script, &["SET TIME ZONE 'Asia/Tokyo'"]).is_empty(), "the server did not report it");
+    script.report("TimeZone", "it's\\");
+    script.ready(b'I');
+    assert_eq!(after(&script, &[]), ["SELECT pg_catalog.set_config('TimeZone', E'it''s\\\\', false)"]);
+    script.report("TimeZone", "Etc/UTC");
+    script.ready(b'I');
+    assert!(after(&script, &[]).is_empty(), "back at its first value");
+}
+
+#[test]
+fn a_transaction_decides_about_what_was_set_in_it() {
+    for (commit, kept) in [("COMMIT", true), ("ROLLBACK", false)] {
+        let mut script = idle();
+        let mut state = SessionState::default();
+        state.observe("SET a = 1", script.probe());
+        script.query("BEGIN", "BEGIN", b'T');
+        script.query("SET a = 2", "SET", b'T');
+        state.observe("SET a = 2", script.probe());
+        assert_eq!(state.statements(script.probe()), ["SET a = 1"], "a loss now rolls it back");
+        // The tag decides: a COMMIT of a failed transaction is answered with ROLLBACK.
+        script.query("COMMIT", commit, b'I');
+        let expected = if kept { ["SET a = 2"] } else { ["SET a = 1"] };
+        assert_eq!(state.statements(script.probe()), expected);
+    }
+}
+
+#[test]
+fn a_savepoint_takes_back_what_came_after_it() {
+    let mut script = idle();
+    let mut state = SessionState::default();
+    script.query("BEGIN", "BEGIN", b'T');
+    for sql in ["SET a = 1", "SAVEPOINT s", "SET b = 2", "ROLLBACK TO SAVEPOINT s", "SET c = 3"] {
+        script.query(sql, sql.split(' ').next().unwrap_or_default(), b'T');
+        state.observe(sql, script.probe());
+    }
+    script.query("COMMIT", "COMMIT", b'I');
+    assert_eq!(state.statements(script.probe()), ["SET a = 1", "SET c = 3"]);
+}
+
+#[test]
+fn a_text_with_its_own_transactions_is_followed() {
+    let script = idle();
+    assert_eq!(after(&script, &["BEGIN; SET a = 1; ROLLBACK; SET b = 2"]), ["SET b = 2"]);
+    assert_eq!(after(&script, &["BEGIN; SET a = 1; COMMIT"]), ["SET a = 1"]);
+    assert!(after(&script, &["BEGIN; SET LOCAL a = 1; COMMIT"]).is_empty());
+}
+
+#[test]
+fn channels_are_listened_to_again_until_they_are_given_up() {
+    let script = idle();
+    assert_eq!(
+        after(&script, &["LISTEN jobs", "LISTEN \"Mail\"", "RESET ALL"]),
+        ["LISTEN jobs", "LISTEN \"Mail\""]
+    );
+    assert_eq!(after(&script, &["LISTEN jobs", "LISTEN mail", "UNLISTEN jobs"]), ["LISTEN mail"]);
+    assert!(after(&script, &["LISTEN jobs", "UNLISTEN *"]).is_empty());
+    assert!(after(&script, &["LISTEN jobs", "DISCARD ALL"]).is_empty());
+}

@@ -1,0 +1,303 @@
+//! rustls as the TLS of connections: configurations per mode, always with an explicit crypto provider.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, OnceLock};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider as Provider, WebPkiSupportedAlgorithms};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use wrapper_core::{Error, Result};
+
+use super::{CryptoProvider, Handshake, Made, RootCertificates, TlsMode};
+
+/// What the server of a direct TLS connection insists on.
+const ALPN: &[u8] = b"postgresql";
+
+/// The crypto providers that are compiled in.
+pub(super) fn compiled() -> &'static [CryptoProvider] {
+    &[
+        #[cfg(feature = "tls-ring")]
+        CryptoProvider::Ring,
+        #[cfg(feature = "tls-aws-lc-rs")]
+        CryptoProvider::AwsLcRs,
+    ]
+}
+
+/// A chosen provider, or the only one; two without a choice are an error, and so is none.
+fn provider(chosen: Option<CryptoProvider>) -> Result<Arc<Provider>> {
+    let chosen = match (chosen, compiled()) {
+        (Some(chosen), _) => chosen,
+        (None, [only]) => *only,
+        // The application has chosen for its whole process.
+        (None, _) if Provider::get_default().is_some() => {
+            return Provider::get_default().map(Arc::clone).ok_or_else(no_provider);
+        }
+        (None, []) => return Err(no_provider()),
+        (None, _) => {
+            return Err(Error::config(
+                "two crypto providers are compiled in (features `tls-ring` and `tls-aws-lc-rs`) and none is chosen; \
+                 set `tls_provider` to `ring` or `aws-lc-rs`",
+            ));
+        }
+    };
+    match chosen {
+        #[cfg(feature = "tls-ring")]
+        CryptoProvider::Ring => Ok(Arc::new(rustls::crypto::ring::default_provider())),
+        #[cfg(feature = "tls-aws-lc-rs")]
+        CryptoProvider::AwsLcRs => Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider())),
+        #[cfg(not(feature = "tls-ring"))]
+        CryptoProvider::Ring => Err(Error::config(
+            "`tls_provider=ring` is not compiled in; enable the feature `tls-ring` of wrapper-pg",
+        )),
+        #[cfg(not(feature = "tls-aws-lc-rs"))]
+        CryptoProvider::AwsLcRs => Err(Error::config(
+            "`tls_provider=aws-lc-rs` is not compiled in; enable the feature `tls-aws-lc-rs` of wrapper-pg",
+        )),
+    }
+}
+
+fn no_provider() -> Error {
+    Error::config(
+        "TLS has no crypto provider; enable the feature `tls-ring` or `tls-aws-lc-rs` of wrapper-pg",
+    )
+}
+
+/// Connectors per mode, made when they are first needed.
+pub(super) struct Rustls {
+    provider: Arc<Provider>,
+    /// The certificates of `sslrootcert`, read at once; `None` for the system's, which are read when needed.
+    file: Option<Arc<RootCertStore>>,
+    unverified: OnceLock<Arc<dyn Handshake>>,
+    authority: OnceLock<Arc<dyn Handshake>>,
+    full: OnceLock<Arc<dyn Handshake>>,
+}
+
+impl Rustls {
+    pub(super) fn new(chosen: Option<CryptoProvider>, roots: Option<&RootCertificates>) -> Result<Self> {
+        let file = match roots {
+            Some(RootCertificates::File(path)) => Some(Arc::new(read(path)?)),
+            Some(RootCertificates::System) | None => None,
+        };
+        Ok(Self {
+            provider: provider(chosen)?,
+            file,
+            unverified: OnceLock::new(),
+            authority: OnceLock::new(),
+            full: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn handshake(&self, mode: TlsMode) -> Result<Arc<dyn Handshake>> {
+        let verify_authority = match mode {
+            // libpq: who names an authority wants it checked.
+            TlsMode::Require | TlsMode::Prefer => self.file.is_some(),
+            TlsMode::VerifyCa => true,
+            TlsMode::Disable | TlsMode::VerifyFull => false,
+        };
+        let (cell, checks) = match mode {
+            TlsMode::VerifyFull => (&self.full, Checks::Name),
+            _ if verify_authority => (&self.authority, Checks::Authority),
+            _ => (&self.unverified, Checks::Nothing),
+        };
+        if let Some(made) = cell.get() {
+            return Ok(Arc::clone(made));
+        }
+        let made: Arc<dyn Handshake> = Arc::new(Made(MakeRustlsConnect::new(self.config(checks)?)));
+        Ok(Arc::clone(cell.get_or_init(|| made)))
+    }
+
+    fn config(&self, checks: Checks) -> Result<ClientConfig> {
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| {
+                Error::config("the crypto provider speaks no version of TLS").with_source(error)
+            })?;
+        let mut config = match checks {
+            Checks::Name => builder.with_root_certificates(self.roots()?).with_no_client_auth(),
+            Checks::Authority | Checks::Nothing => {
+                let chain = match checks {
+                    Checks::Authority => {
+                        let verifier = WebPkiServerVerifier::builder_with_provider(
+                            self.roots()?,
+                            Arc::clone(&self.provider),
+                        );
+                        Some(verifier.build().map_err(|error| {
+                            Error::config("`sslrootcert` holds no usable certificate").with_source(error)
+                        })?)
+                    }
+                    _ => None,
+                };
+                let algorithms = self.provider.signature_verification_algorithms;
+                builder
+                    .dangerous()
+                    .with_custom_certificate_verifier(Arc::new(Lenient { chain, algorithms }))
+                    .with_no_client_auth()
+            }
+        };
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(config)
+    }
+
+    fn roots(&self) -> Result<Arc<RootCertStore>> {
+        if let Some(file) = &self.file {
+            return Ok(Arc::clone(file));
+        }
+        let loaded = rustls_native_certs::load_native_certs();
+        let mut store = RootCertStore::empty();
+        store.add_parsable_certificates(loaded.certs);
+        if store.is_empty() {
+            let error = Error::config(
+                "the system has no trusted certificates; set `sslrootcert` to a file of certificates in PEM form",
+            );
+            return Err(match loaded.errors.into_iter().next() {
+                Some(cause) => error.with_source(cause),
+                None => error,
+            });
+        }
+        Ok(Arc::new(store))
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<RootCertStore> {
+    let wrong = |why: &str| {
+        Error::config(format!(
+            "`sslrootcert={}`: {why}; expected a file of certificates in PEM form, such as the RDS global bundle",
+            path.display()
+        ))
+    };
+    let mut store = RootCertStore::empty();
+    let certificates = CertificateDer::pem_file_iter(path)
+        .map_err(|error| wrong("the file could not be read").with_source(error))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| wrong("the file is damaged").with_source(error))?;
+        store.add(certificate).map_err(|error| wrong("a certificate is not usable").with_source(error))?;
+    }
+    if store.is_empty() {
+        return Err(wrong("the file holds no certificate"));
+    }
+    Ok(store)
+}
+
+/// What is verified of a server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Checks {
+    Nothing,
+    Authority,
+    Name,
+}
+
+/// Verifies less than rustls does by itself: the chain without the name, or that the server owns its key only.
+#[derive(Debug)]
+struct Lenient {
+    chain: Option<Arc<WebPkiServerVerifier>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
+        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The name is looked at after the chain was found good.
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+impl fmt::Debug for Rustls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rustls").finish_non_exhaustive()
+    }
+}
+
+/// What to do about a certificate that was refused.
+pub(super) fn advice(error: &(dyn StdError + 'static), host: &str) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(reason)) = error.downcast_ref::<rustls::Error>() {
+            return certificate_advice(reason, host);
+        }
+        // `io::Error::source` skips the error that it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+fn certificate_advice(reason: &CertificateError, host: &str) -> Option<String> {
+    match reason {
+        CertificateError::UnknownIssuer => Some(format!(
+            "the certificate of {host} was issued by an authority that is not trusted here. Amazon RDS and Aurora use \
+             authorities of their own: download \
+             https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem and set `sslrootcert` to its path"
+        )),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Some(format!(
+            "the certificate that was shown is not for {host}; connect by a name that it is for, or set `sslmode` to \
+             `verify-ca`, which does not compare names"
+        )),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            Some(format!("the certificate of {host} has expired, or the clock of this machine is wrong"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_root_file_is_named() {
+        let missing = RootCertificates::File("/nonexistent/bundle.pem".into());
+        let error = Rustls::new(compiled().first().copied(), Some(&missing)).unwrap_err().to_string();
+        assert!(error.contains("sslrootcert=/nonexistent/bundle.pem"), "{error}");
+    }
+
+    #[cfg(all(feature = "tls-ring", feature = "tls-aws-lc-rs"))]
+    #[test]
+    fn two_providers_want_a_choice() {
+        let error = Rustls::new(None, None).unwrap_err().to_string();
+        assert!(error.contains("tls_provider"), "{error}");
+        assert!(Rustls::new(Some(CryptoProvider::AwsLcRs), None).is_ok());
+    }
+}
