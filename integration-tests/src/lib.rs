@@ -1,4 +1,28 @@
 //! Clusters for tests: real local PostgreSQL clusters, a simulated one, and a fault proxy.
-#![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; this crate drives real servers and real time")]
+//!
+//! * [`LocalCluster`]: three real PostgreSQL servers with streaming replication that can be crashed, frozen,
+//!   cut off and promoted, and that answer as Aurora PostgreSQL or as an RDS Multi-AZ DB cluster (Linux only:
+//!   it needs the addresses 127.x.y.z and `/proc`).
+//! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
+//!   installation, starts in milliseconds.
+//! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
+//! * [`names::NameTable`]: host names with a propagation lag, in place of `/etc/hosts`.
+//!
+//! Nothing here knows the library under test: a cluster hands out addresses, names and credentials only.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "R8 binds core and plugins; this crate drives real servers and real time"
+)]
 
 pub mod names;
+pub mod proxy;
+#[cfg(feature = "sim")]
+pub mod sim;
+pub mod verbs;
+
+#[cfg(target_os = "linux")]
+pub mod local;
+
+#[cfg(target_os = "linux")]
+pub use local::LocalCluster;
+pub use verbs::{Cut, FailoverRecord, Fault, Flavour, FreezeScope, NodeId};
