@@ -1,0 +1,244 @@
+//! Runs scenarios, checks that no acknowledged write was lost, and prints the table.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use integration_tests::{FailoverRecord, LocalCluster};
+use wrapper_core::observe::{Event, Observer};
+use wrapper_pg::Connector;
+
+use crate::load::{self, Endpoint, Seen};
+use crate::scenario::{Loss, Scenario, all as scenarios};
+use crate::support::page::Table;
+use crate::support::stats::{Millis, Samples, millis};
+use crate::support::{Arguments, Outcome, cluster::connector};
+
+/// How long writes go on before the fault; a part of a second is added so that the phases of timers average out.
+const BEFORE: Duration = Duration::from_millis(700);
+/// How long the client may take to write again; more than the DNS lag that the bare driver waits for.
+const LIMIT: Duration = Duration::from_secs(60);
+const HEADING: [&str; 9] = [
+    "scenario",
+    "runs",
+    "median",
+    "p95",
+    "worst",
+    "detection, median (worst)",
+    "downtime, median (worst)",
+    "acknowledged writes lost",
+    "what calls failed with",
+];
+
+/// What one run showed, in milliseconds.
+struct Run {
+    /// From the cluster accepting writes to the first acknowledged write.
+    after: f64,
+    /// From the fault to the first acknowledged write.
+    downtime: f64,
+    /// From the fault to the verdict that the host is silent.
+    detection: Option<f64>,
+    lost: usize,
+    failures: Vec<String>,
+    report: Option<String>,
+}
+
+/// Keeps the times at which the library saw what it saw.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<(Instant, String, bool)>>>);
+
+impl Observer for Log {
+    fn on_event(&self, event: &Event) {
+        let silent = matches!(event, Event::HostSilent { .. });
+        let mut text = format!("{event:?}");
+        text.truncate(text.char_indices().nth(260).map_or(text.len(), |(at, _)| at));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), text, silent));
+    }
+}
+
+/// Runs what the arguments ask for.
+pub(crate) async fn all(arguments: &Arguments) -> Outcome {
+    let runs: usize = arguments.value("--runs")?.unwrap_or(3);
+    let only: Option<String> = arguments.value("--scenario")?;
+    let known = scenarios();
+    let chosen: Vec<Scenario> = match &only {
+        None => known,
+        Some(codes) => {
+            let codes: Vec<&str> = codes.split(',').collect();
+            if let Some(code) = codes.iter().find(|code| known.iter().all(|row| row.code != **code)) {
+                let names: Vec<&str> = known.iter().map(|row| row.code).collect();
+                return Err(format!("`--scenario {code}`: expected one of {}", names.join(", ")).into());
+            }
+            known.into_iter().filter(|row| codes.contains(&row.code)).collect()
+        }
+    };
+    let mut table = Table::new(&HEADING);
+    for scenario in &chosen {
+        let cluster = scenario.cluster().await?;
+        // A run of the bare driver lasts as long as the DNS lag.
+        let runs = if scenario.bare { runs.min(2) } else { runs };
+        let mut done = Vec::new();
+        for number in 1..=runs {
+            let run = once(scenario, &cluster, arguments.has("--verbose")).await?;
+            println!(
+                "{} {number}/{runs}: first write after {}, downtime {}{}, lost {}, {}",
+                scenario.code,
+                Millis(run.after),
+                Millis(run.downtime),
+                run.detection.map(|ms| format!(", detected after {}", Millis(ms))).unwrap_or_default(),
+                run.lost,
+                counted(&run.failures)
+            );
+            done.push(run);
+        }
+        cluster.stop().await;
+        if let Some(worst) = done.iter().max_by(|a, b| a.after.total_cmp(&b.after)) {
+            println!("worst run of {}:\n{}\n", scenario.code, worst.report.as_deref().unwrap_or("no report"));
+        }
+        table.row(row(scenario, &done));
+    }
+    table.print();
+    if arguments.has("--write") {
+        table.write("failover", &arguments.command("failover_report"), &[])?;
+    }
+    Ok(())
+}
+
+fn row(scenario: &Scenario, runs: &[Run]) -> [String; 9] {
+    let after = Samples::new(runs.iter().map(|run| run.after));
+    let detection = Samples::new(runs.iter().filter_map(|run| run.detection));
+    let downtime = Samples::new(runs.iter().map(|run| run.downtime));
+    let failures: Vec<String> = runs.iter().flat_map(|run| run.failures.iter().cloned()).collect();
+    // A drawn promotion time says nothing of the client: only a frozen writer is promoted at once.
+    let both = |samples: &Samples| {
+        if samples.is_empty() || scenario.loss != Loss::Freeze {
+            "–".to_owned()
+        } else {
+            format!("{} ({})", Millis(samples.median()), Millis(samples.greatest()))
+        }
+    };
+    [
+        scenario.title.to_owned(),
+        runs.len().to_string(),
+        Millis(after.median()).to_string(),
+        Millis(after.quantile(0.95)).to_string(),
+        Millis(after.greatest()).to_string(),
+        both(&detection),
+        both(&downtime),
+        runs.iter().map(|run| run.lost).sum::<usize>().to_string(),
+        counted(&failures),
+    ]
+}
+
+fn counted(failures: &[String]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for failure in failures {
+        *counts.entry(failure).or_default() += 1;
+    }
+    counts.iter().map(|(what, count)| format!("{what} x{count}")).collect::<Vec<_>>().join(", ")
+}
+
+async fn once(scenario: &Scenario, cluster: &LocalCluster, verbose: bool) -> Outcome<Run> {
+    let writer = cluster.connect_app(cluster.writer()).await?;
+    writer.batch_execute("DROP TABLE IF EXISTS load; CREATE TABLE load (id bigint PRIMARY KEY)").await?;
+    drop(writer);
+    // What earlier runs left in the names would be another run's lag.
+    cluster.names().insert(&cluster.cluster_endpoint(), cluster.address(cluster.writer()).ip());
+    let seen = Seen::default();
+    let log = Log::default();
+    let mut ours: Option<Connector> = None;
+    let task = if scenario.bare {
+        tokio::spawn(load::bare(Endpoint::of(cluster), seen.clone()))
+    } else {
+        let mut builder = connector(cluster).observer(log.clone());
+        if scenario.loss == Loss::Freeze {
+            builder = builder
+                .set("failure_detection_time", "1s")
+                .set("failure_detection_interval", "200ms")
+                .set("failure_detection_count", "3");
+        }
+        let connector = builder.build()?;
+        let client = connector.connect().await?;
+        let seen = seen.clone();
+        ours = Some(connector);
+        tokio::spawn(async move {
+            if let Err(error) = load::wrapped(client, seen).await {
+                println!("the load ended: {error}");
+            }
+        })
+    };
+    tokio::time::sleep(BEFORE + Duration::from_millis(fastrand::Rng::new().u64(..250))).await;
+    let record = scenario.lose_writer(cluster).await?;
+    let first = first_write(&seen).await;
+    // A few more writes, to be looked for in the table.
+    tokio::time::sleep(load::EVERY * 20).await;
+    task.abort();
+    let report = ours.as_ref().map(|connector| told(connector, &log, &record));
+    if let Some(connector) = ours {
+        connector.shutdown().await;
+    }
+    let first = first?;
+    let lost = lost(cluster, &seen).await?;
+    let detection = log
+        .0
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .find(|entry| entry.2)
+        .map(|entry| entry.0);
+    if verbose {
+        println!("{}", report.as_deref().unwrap_or_default());
+    }
+    let run = Run {
+        after: signed(record.t_accepting, first),
+        downtime: signed(record.t_crash, first),
+        detection: detection.map(|at| signed(record.t_crash, at)),
+        lost,
+        failures: seen.failures(),
+        report,
+    };
+    scenario.mend(cluster, &record).await?;
+    Ok(run)
+}
+
+async fn first_write(seen: &Seen) -> Outcome<Instant> {
+    let end = Instant::now() + LIMIT;
+    loop {
+        if let Some(ack) = seen.first_after() {
+            return Ok(ack.at);
+        }
+        if Instant::now() >= end {
+            return Err(
+                format!("no write for {LIMIT:?} after the failover: {}", counted(&seen.failures())).into()
+            );
+        }
+        tokio::time::sleep(load::EVERY).await;
+    }
+}
+
+/// Acknowledged writes that the present writer does not have.
+async fn lost(cluster: &LocalCluster, seen: &Seen) -> Outcome<usize> {
+    let writer = cluster.connect_app(cluster.writer()).await?;
+    let rows = writer.query("SELECT id FROM load", &[]).await?;
+    let there: BTreeSet<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    Ok(seen.acks().iter().filter(|ack| !there.contains(&ack.id)).count())
+}
+
+/// The library's own report and events, on the clock of the cluster.
+fn told(connector: &Connector, log: &Log, record: &FailoverRecord) -> String {
+    let mut text = format!("  {record}\n");
+    for (at, what, _) in log.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        if *at >= record.t_crash {
+            text.push_str(&format!("  {:>+10.1} ms  {what}\n", signed(record.t_accepting, *at)));
+        }
+    }
+    for report in connector.reports() {
+        text.push_str(&report.to_string());
+        text.push('\n');
+    }
+    text
+}
+
+fn signed(from: Instant, to: Instant) -> f64 {
+    if to >= from { millis(to - from) } else { -millis(from - to) }
+}
