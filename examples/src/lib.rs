@@ -1,1 +1,41 @@
-//! Shared parts of the example programs.
+//! What the example programs share: the name table of a test cluster as a resolver, and a connector onto a simulated
+//! cluster.
+//!
+//! What may not live here: anything that an application on a real cluster would need. There, a URL is enough.
+
+use std::io;
+use std::net::SocketAddr;
+
+use async_trait::async_trait;
+use integration_tests::names::NameTable;
+use integration_tests::sim::SimCluster;
+use wrapper_core::env::{Environment, Resolver};
+use wrapper_pg::{Connector, ConnectorBuilder};
+
+/// The name table of a test cluster in the place of DNS, its lag included.
+#[derive(Clone, Debug)]
+pub struct TableResolver(pub NameTable);
+
+#[async_trait]
+impl Resolver for TableResolver {
+    async fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let unknown = || {
+            let text = format!("`{host}` is not in the test cluster's name table");
+            io::Error::new(io::ErrorKind::NotFound, text)
+        };
+        let address = host.parse().ok().or_else(|| self.0.lookup(host)).ok_or_else(unknown)?;
+        Ok(vec![SocketAddr::new(address, port)])
+    }
+}
+
+/// A connector onto a host of a simulated cluster, such as its cluster endpoint.
+///
+/// Three things differ from a connector onto Aurora: the resolver, and that the simulated servers ask for neither a
+/// password nor TLS.
+pub fn simulated(cluster: &SimCluster, host: &str) -> ConnectorBuilder {
+    Connector::builder_at(host, cluster.port())
+        .user("app")
+        .dbname("shop")
+        .set("sslmode", "disable")
+        .environment(Environment::builder().resolver(TableResolver(cluster.names().clone())).build())
+}
