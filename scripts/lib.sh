@@ -1,0 +1,33 @@
+# Shared by the scripts here; to be sourced. Bash 4.4 or newer.
+# shellcheck shell=bash
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
+
+say() { printf '%s\n' "$*"; }
+
+# Ends the script; the text says what is missing and what to do.
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+# Seconds since an earlier value of $SECONDS, as 1m05s.
+since() {
+  local s=$((SECONDS - $1))
+  if ((s >= 60)); then printf '%dm%02ds' $((s / 60)) $((s % 60)); else printf '%ds' "$s"; fi
+}
+
+# The Cargo features of a crate's folder, one a line; private ones (`_name`) and `default` are left out.
+features_of() {
+  awk '
+    /^\[/ { in_features = ($0 ~ /^\[features\]/) ; next }
+    in_features && /^[A-Za-z][A-Za-z0-9_.+-]*[ \t]*=/ { sub(/[ \t]*=.*/, ""); if ($0 != "default") print }
+  ' "$ROOT/$1/Cargo.toml"
+}
+
+# The folders of the workspace's crates, one a line.
+crates() {
+  awk '/^members *= *\[/ { on = 1 } on { while (match($0, /"[^"]+"/)) { print substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) } } on && /\]/ { exit }' \
+    "$ROOT/Cargo.toml"
+}
