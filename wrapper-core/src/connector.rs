@@ -253,6 +253,7 @@ fn options(settings: &Settings, rds: &RdsHost, default_port: u16) -> Result<Clus
         topology_panic_interval: settings.topology_panic_interval,
         auxiliary_query_timeout: settings.auxiliary_query_timeout,
         connect_timeout: settings.connect_timeout,
+        monitor_query_timeout: settings.topology_monitoring_socket_timeout,
         monitor_connect_timeout: settings.topology_monitoring_connect_timeout,
         max_monitor_connections: usize::try_from(settings.max_monitor_connections).unwrap_or(usize::MAX),
         ..ClusterOptions::default()

@@ -133,12 +133,10 @@ async fn a_silent_writer_costs_no_more_than_the_first_answer_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_do_not_end_a_probe() {
+async fn refused_credentials_of_one_host_do_not_end_its_probe() {
     let script = Script::new(&NAMES);
     let cluster = cluster(&script, &Trace::default());
-    for name in NAMES {
-        script.health(name, Health::Locked);
-    }
+    script.health("a", Health::Locked);
     let search = tokio::spawn({
         let core = std::sync::Arc::clone(cluster.core());
         async move { core.search_writer(limit(60)).await }
@@ -151,6 +149,19 @@ async fn refused_credentials_do_not_end_a_probe() {
     );
     script.health("a", Health::Up);
     assert_eq!(search.await.unwrap().unwrap().topology.writer().unwrap().host(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_no_host_lets_in_ends_with_the_refusal() {
+    let script = Script::new(&NAMES);
+    let cluster = cluster(&script, &Trace::default());
+    for name in NAMES {
+        script.health(name, Health::Locked);
+    }
+    let started = Instant::now();
+    let error = cluster.core().search_writer(limit(60)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Login, "{error}");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

@@ -115,7 +115,7 @@ impl ClusterCore {
         requests: &mut tokio::sync::watch::Receiver<u64>,
     ) -> bool {
         let late = self.env.now() + FIRST_ANSWER;
-        let mut refresh = pin!(self.refresh(open, self.options.auxiliary_query_timeout));
+        let mut refresh = pin!(self.refresh(open, self.options.monitor_query_timeout));
         tokio::select! {
             biased;
             answered = &mut refresh => return answered,
@@ -132,7 +132,7 @@ impl ClusterCore {
     /// answer or is not the writer.
     async fn refresh(&self, open: &MonitorConnection, limit: Duration) -> bool {
         let answers = *self.requests.borrow();
-        let deadline = Deadline::after(limit, "auxiliary_query_timeout");
+        let deadline = Deadline::after(limit, "topology_monitoring_socket_timeout");
         let Some(provider) = self.provider() else { return false };
         let Ok(status) = self.status(&**open.connection(), provider, deadline).await else { return false };
         if !status.accepts_writes || !self.believes(open.host(), &status) {

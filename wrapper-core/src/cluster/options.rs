@@ -37,6 +37,8 @@ pub struct ClusterOptions {
     pub connect_timeout: Duration,
     /// `topology_monitoring_connect_timeout`: 5 s for a whole connect of the topology monitor.
     pub monitor_connect_timeout: Duration,
+    /// `topology_monitoring_socket_timeout`: 5 s for each query of the topology monitor.
+    pub monitor_query_timeout: Duration,
     /// `max_monitor_connections`: 16.
     pub max_monitor_connections: usize,
 }
@@ -57,6 +59,7 @@ impl Default for ClusterOptions {
             auxiliary_query_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(10),
             monitor_connect_timeout: Duration::from_secs(5),
+            monitor_query_timeout: Duration::from_secs(5),
             max_monitor_connections: 16,
         }
     }
