@@ -3,7 +3,7 @@
 //! What lives here: the hub that every connection of a client feeds, and its receivers. What may not: the replay of
 //! LISTEN, which is part of the session state.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast::{Receiver, Sender, channel, error::RecvError};
@@ -33,26 +33,37 @@ pub enum Message {
     Missed(u64),
 }
 
-/// Feeds the receivers of one client.
+/// Feeds the receivers of one client. The channel is made for the first receiver: its buffer would be nearly all that
+/// an idle client holds.
 #[derive(Clone, Debug)]
-pub(crate) struct Hub(Sender<Message>);
+pub(crate) struct Hub(Arc<OnceLock<Sender<Message>>>);
 
 impl Hub {
     pub(crate) fn new() -> Self {
-        Self(channel(BUFFERED).0)
+        Self(Arc::default())
+    }
+
+    fn subscribe(&self) -> Receiver<Message> {
+        self.0.get_or_init(|| channel(BUFFERED).0).subscribe()
+    }
+
+    fn send(&self, message: Message) {
+        if let Some(sender) = self.0.get() {
+            // Nobody listens any more: that is no error.
+            let _ = sender.send(message);
+        }
     }
 
     /// Makes `connection` feed this hub.
     pub(crate) fn attach(&self, connection: &PgConnection) {
-        let sender = self.0.clone();
+        let hub = self.clone();
         connection.set_message_handler(Arc::new(move |message| {
             let message = match message {
                 AsyncMessage::Notification(notification) => Message::Notification(notification),
                 AsyncMessage::Notice(notice) => Message::Notice(Box::new(notice)),
                 _ => return,
             };
-            // Nobody listens: that is no error.
-            let _ = sender.send(message);
+            hub.send(message);
         }));
     }
 }
@@ -80,7 +91,7 @@ impl Notifications {
 impl crate::Client {
     /// Follows the notifications and notices of this client from now on. Several receivers may follow at once.
     pub fn notifications(&self) -> Notifications {
-        Notifications(self.hub().0.subscribe())
+        Notifications(self.hub().subscribe())
     }
 }
 
@@ -100,7 +111,7 @@ impl SwitchHook for Hook {
     ) -> Result<bool> {
         if let Ok(new) = wrapper_core::driver::downcast::<PgConnection>(Arc::clone(new)) {
             // Before LISTEN is replayed, so that no notification of the new connection is missed.
-            let _ = self.hub.0.send(Message::Gap);
+            self.hub.send(Message::Gap);
             self.hub.attach(&new);
         }
         match &self.user {
