@@ -1,7 +1,6 @@
 //! Endings on bad days: shutdown, drop and the end of the runtime, in the middle of a failover and on frozen hosts.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; these tests run in real time")]
-#![allow(clippy::expect_used, reason = "a helper that fails fails its test")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod common;
 mod support;

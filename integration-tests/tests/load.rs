@@ -1,6 +1,6 @@
 //! Many callers, many clients, many failovers: one switch a session, one search a cluster, the budget of R7.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; these tests run in real time")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod common;
 mod support;
@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use common::{builder, connector, within};
 use futures_util::future::join_all;
-use integration_tests::LocalCluster;
 use integration_tests::local::ConnectionFilter;
+use integration_tests::{Flavour, LocalCluster};
 use support::{Events, aurora, aurora_promoting_after, ended, failed, rows, until};
 use wrapper_core::host::HostRole;
 use wrapper_pg::{Client, ErrorKind};
@@ -32,10 +32,9 @@ async fn name(client: &Client) -> String {
     client.query_one_scalar("SELECT aurora_db_instance_identifier()", &[]).await.expect("answered")
 }
 
-/// Failovers one after another, and two before the client says anything, and one while another one is being dealt
-/// with: each time the client ends on the writer.
+/// Failovers one after another, and two before the client says anything: each time the client ends on the writer.
 #[tokio::test(flavor = "multi_thread")]
-async fn failovers_in_a_row_and_at_once() {
+async fn failovers_in_a_row() {
     let cluster = aurora().await;
     let connector = connector(&cluster);
     let client = within("the connect", connector.connect()).await.expect("connected");
@@ -56,9 +55,26 @@ async fn failovers_in_a_row_and_at_once() {
     assert_eq!(error.kind(), ErrorKind::FailoverSucceeded, "{error:?}");
     assert_eq!(name(&client).await, cluster.instance(record.new_writer));
     cluster.wait_until_healthy(STEP).await.expect("healthy again");
+    drop(client);
+    ended(&connector).await;
+}
 
-    // The next writer dies as soon as it has been found.
-    cluster.set_rejoin_after(Some(Duration::ZERO));
+/// Two failovers at once: the next writer dies as soon as it accepts writes, while the client looks for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_dies_as_soon_as_it_was_promoted_is_left_too() {
+    // With two of three nodes gone no standby is left that a commit could wait for.
+    let cluster = LocalCluster::builder()
+        .flavour(Flavour::Aurora)
+        .rejoin_after(None)
+        .server_setting("synchronous_standby_names", "")
+        .start()
+        .await
+        .expect("the cluster starts");
+    support::sql(&cluster, "CREATE TABLE t (id bigint); GRANT ALL ON t TO PUBLIC").await;
+    cluster.wait_until_caught_up(cluster.readers()[0], STEP).await.expect("caught up");
+    cluster.wait_until_caught_up(cluster.readers()[1], STEP).await.expect("caught up");
+    let connector = connector(&cluster);
+    let client = within("the connect", connector.connect()).await.expect("connected");
     let stop = AtomicBool::new(false);
     let write = async {
         let mut errors = Vec::new();
@@ -232,14 +248,16 @@ async fn a_switch_goes_on_when_its_caller_is_gone() {
     let client = within("the connect", connector.connect()).await.expect("connected");
     let fail_over = cluster.fail_over();
     let calls = async {
-        loop {
-            let call =
-                tokio::time::timeout(Duration::from_millis(100), client.execute("SELECT 1", &[])).await;
-            match call {
-                Ok(Ok(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
-                Ok(Err(error)) => panic!("the call was answered before it could be dropped: {error}"),
-                Err(_) => break,
+        let begun = until("the failover begins", || async { events.failing_over() });
+        let call = async {
+            while client.execute("SELECT 1", &[]).await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
+        };
+        tokio::select! {
+            biased;
+            () = call => panic!("the call was answered before it could be dropped"),
+            () = begun => {}
         }
     };
     let (record, ()) = within("the failover", async { tokio::join!(fail_over, calls) }).await;

@@ -1,6 +1,6 @@
 //! Session state over a switch: scenarios 29 to 33 of the catalogue, and LISTEN.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; these tests run in real time")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod common;
 mod support;

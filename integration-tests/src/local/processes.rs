@@ -52,11 +52,22 @@ pub(crate) fn thaw(postmaster: u32) {
 }
 
 /// Kills a server, as a loss of power would, except that its sockets are closed by the kernel.
+///
+/// Returns when they have gone: what still lives holds the shared memory that a new server of the same data needs.
 pub(crate) fn kill_all(postmaster: u32) {
     freeze(postmaster, FreezeScope::PostmasterOnly);
-    children(postmaster).into_iter().for_each(|pid| signal(pid, Signal::SIGKILL));
+    let children = children(postmaster);
+    children.iter().for_each(|pid| signal(*pid, Signal::SIGKILL));
     signal(postmaster, Signal::SIGKILL);
+    let end = Instant::now() + GONE_LIMIT;
+    while Instant::now() < end && children.iter().any(|pid| stat(*pid).is_some_and(|(state, _)| state != 'Z'))
+    {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
+
+/// How long killed processes may take to go; only the kernel's work is left then.
+const GONE_LIMIT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! What the scenarios of transactions, monitoring, load and endings share: clusters, waits on events, checks of an end.
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 use std::future::Future;
 use std::pin::pin;
@@ -112,6 +112,11 @@ impl Events {
     /// How many searches for a writer have begun.
     pub(crate) fn searches(&self) -> usize {
         self.count(|event| matches!(event, Event::SearchStarted))
+    }
+
+    /// Whether a failover has begun.
+    pub(crate) fn failing_over(&self) -> bool {
+        self.count(|event| matches!(event, Event::Decision { action: "fail over", .. })) > 0
     }
 
     /// How many handles there are on this list.
