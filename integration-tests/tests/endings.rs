@@ -35,7 +35,7 @@ async fn in_mid_failover(
     (connector, client, call)
 }
 
-/// `shutdown` in the middle of a failover ends it: the caller gets *closed*, nothing is left.
+/// Scenario 80: `shutdown` in the middle of a failover ends it: the caller gets *closed*, nothing is left.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_in_the_middle_of_a_failover_ends_it() {
     let cluster = aurora_promoting_after(NEVER).await;
@@ -149,7 +149,7 @@ async fn on_a_runtime_that_ends<T: Send + 'static>(
     ended
 }
 
-/// The runtime ends in the middle of a failover: that does not hang, and a client that outlives it answers.
+/// Scenario 80: the runtime ends in the middle of a failover: that does not hang, and a client that outlives it answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_runtime_in_the_middle_of_a_failover_does_not_hang() {
     let cluster = Arc::new(aurora_promoting_after(NEVER).await);
@@ -176,7 +176,7 @@ async fn the_end_of_the_runtime_in_the_middle_of_a_failover_does_not_hang() {
     ended(&connector).await;
 }
 
-/// The runtime ends while nothing comes through in either direction, with a query, a transaction and an idle client
+/// Scenario 80: the runtime ends while nothing comes through in either direction, with a query, a transaction and an idle client
 /// open and host monitoring at work: a process that returns from its main function is gone at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_runtime_on_frozen_hosts_does_not_hang() {

@@ -32,7 +32,7 @@ async fn name(client: &Client) -> String {
     client.query_one_scalar("SELECT aurora_db_instance_identifier()", &[]).await.expect("answered")
 }
 
-/// Failovers one after another, and two before the client says anything: each time the client ends on the writer.
+/// Scenario 80: failovers one after another, and two before the client says anything: each time the client ends on the writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn failovers_in_a_row() {
     let cluster = aurora().await;
