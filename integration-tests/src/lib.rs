@@ -1,8 +1,10 @@
-//! Clusters for tests: real local PostgreSQL clusters, a simulated one, and a fault proxy.
+//! Clusters for tests: real local PostgreSQL and MariaDB clusters, a simulated one, and a fault proxy.
 //!
 //! * [`LocalCluster`]: three real PostgreSQL servers with streaming replication that can be crashed, frozen,
 //!   cut off and promoted, and that answer as Aurora PostgreSQL or as an RDS Multi-AZ DB cluster (Linux only:
 //!   it needs the addresses 127.x.y.z and `/proc`).
+//! * [`MySqlCluster`]: the same with three real MariaDB servers, which answer as Aurora MySQL or as an RDS Multi-AZ DB
+//!   cluster for MySQL.
 //! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
 //!   installation, starts in milliseconds.
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
@@ -24,5 +26,10 @@ pub mod verbs;
 pub mod local;
 
 #[cfg(target_os = "linux")]
+pub mod mysql;
+
+#[cfg(target_os = "linux")]
 pub use local::LocalCluster;
+#[cfg(target_os = "linux")]
+pub use mysql::MySqlCluster;
 pub use verbs::{Cut, FailoverRecord, Fault, Flavour, FreezeScope, NodeId};

@@ -18,9 +18,18 @@ pub enum Error {
         /// The places looked at.
         searched: String,
     },
+    /// No MariaDB server programs on this machine.
+    #[error(
+        "no MariaDB server programs (mariadbd, mariadb-install-db) found; looked in {searched}; install the Debian \
+         package `mariadb-server`, or set MYSQLD to the path of mariadbd"
+    )]
+    NoMySql {
+        /// The places looked at.
+        searched: String,
+    },
     /// The process runs as root and finds no account for the servers, which refuse to run as root.
     #[error(
-        "PostgreSQL does not run as root, and this machine has neither a user `postgres` nor `nobody` to run it as; \
+        "database servers do not run as root, and this machine has neither a user `postgres` nor `nobody` to run it as; \
          add one of them, or run as an ordinary user"
     )]
     NoAccount,
@@ -50,7 +59,7 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// A PostgreSQL program failed.
+    /// A program of the database failed.
     #[error("{program} failed ({status}): {output}")]
     Program {
         /// Its name.
@@ -79,6 +88,16 @@ pub enum Error {
         what: &'static str,
         /// The driver's error.
         source: tokio_postgres::Error,
+    },
+    /// A MySQL-family server answered a statement of the harness with an error, or not at all.
+    #[error("{node}, {what}: {source}")]
+    MySql {
+        /// Which one.
+        node: NodeId,
+        /// What was tried.
+        what: &'static str,
+        /// The driver's error.
+        source: mysql_async::Error,
     },
     /// Something did not happen in time.
     #[error("not within {limit:?}: {what}")]

@@ -24,22 +24,22 @@
 //! # Ok(()) }
 //! ```
 
-mod cluster;
+pub(crate) mod cluster;
 mod conf;
 mod control;
 mod error;
 mod failover;
 mod flavour;
 mod options;
-mod place;
-mod processes;
+pub(crate) mod place;
+pub(crate) mod processes;
 mod rejoin;
 mod server;
 mod start;
 mod topology;
-mod truth;
+pub(crate) mod truth;
 mod verbs;
-mod watchdog;
+pub(crate) mod watchdog;
 
 pub use cluster::{Credentials, LocalCluster};
 pub use error::Error;

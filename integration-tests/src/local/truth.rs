@@ -23,8 +23,8 @@ pub enum Truth {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConnectionFilter {
-    user: Option<String>,
-    application: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) application: Option<String>,
 }
 
 impl ConnectionFilter {

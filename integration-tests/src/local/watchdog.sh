@@ -7,13 +7,21 @@ trap '' INT TERM HUP QUIT
 while read -r _; do :; done
 
 # Processes are known by their name and by a working directory inside our folder, never by a number alone.
+# Argument: `mysql` for those of the MySQL family alone.
 members() {
   for p in /proc/[0-9]*; do
     read -r name 2>/dev/null <"$p/comm" || continue
-    case $name in postgres* | postmaster | initdb | pg_*) ;; *) continue ;; esac
+    case $name in
+      mariadb* | mysqld*) ;;
+      postgres* | postmaster | initdb | pg_*) [ "$1" = mysql ] && continue ;;
+      *) continue ;;
+    esac
     case $(readlink "$p/cwd" 2>/dev/null) in "$root" | "$root"/*) echo "${p#/proc/}" ;; esac
   done
 }
+
+# MySQL's servers hold nothing that outlives them.
+kill -KILL $(members mysql) 2>/dev/null
 
 # An immediate shutdown first: it gives the shared memory back.
 kill -CONT $(members) 2>/dev/null

@@ -1,0 +1,359 @@
+//! The real MariaDB cluster does what its verbs say, loses no acknowledged write, and leaves nothing behind.
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
+#![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, reason = "drives real servers in real time")]
+
+#[path = "mysql_support/mod.rs"]
+mod mysql_support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use integration_tests::local::{ConnectionFilter, Error, Truth};
+use integration_tests::{Cut, Fault, Flavour, FreezeScope, MySqlCluster, NodeId};
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+use mysql_support::{LONG, N1, N2, N3, Writer, assert_nothing_lost, code, rows};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_replicates_and_stops() {
+    let begin = Instant::now();
+    let cluster = MySqlCluster::builder().start().await.unwrap();
+    eprintln!("started in {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert_eq!(cluster.truth().await, [Truth::Writer, Truth::Reader, Truth::Reader]);
+    cluster.wait_until_healthy(LONG).await.unwrap();
+
+    let ports: Vec<u16> = cluster.nodes().map(|node| cluster.address(node).port()).into();
+    assert_eq!(ports, [cluster.port(); 3]);
+    let names = cluster.names();
+    for node in cluster.nodes() {
+        assert_eq!(names.lookup(&cluster.instance_endpoint(node)), Some(cluster.address(node).ip()));
+    }
+    assert_eq!(names.lookup(&cluster.cluster_endpoint()), Some(cluster.address(N1).ip()));
+    assert_eq!(names.lookup(&cluster.reader_endpoint()), Some(cluster.address(N2).ip()));
+
+    let mut writer = cluster.connect_app(N1).await.unwrap();
+    writer.query_drop("CREATE TABLE t (n int)").await.unwrap();
+    writer.query_drop("INSERT INTO t VALUES (7)").await.unwrap();
+    cluster.wait_until_caught_up(N3, LONG).await.unwrap();
+    let mut reader = cluster.connect_app(N3).await.unwrap();
+    assert_eq!(reader.query_first("SELECT n FROM t").await.unwrap(), Some(7));
+    assert_eq!(code(reader.query_drop("INSERT INTO t VALUES (8)").await), Some(1290));
+    let wrong = Conn::new(cluster.app_config(N1).pass(Some("wrong"))).await.map(drop);
+    assert_eq!(code(wrong), Some(1045));
+
+    let filter = ConnectionFilter::all().user("app");
+    assert_eq!(cluster.count_connections(N1, &filter).await.unwrap(), 1);
+    assert_eq!(cluster.count_connections(N1, &filter.clone().application("probe")).await.unwrap(), 0);
+    let named = cluster.app_config(N1).connect_attribute("program_name", "probe");
+    let _named = Conn::new(named).await.unwrap();
+    assert_eq!(cluster.count_connections(N1, &filter.clone().application("probe")).await.unwrap(), 1);
+    assert_eq!(cluster.count_connections(N1, &filter).await.unwrap(), 2);
+
+    let (folder, address) = (cluster.folder().to_owned(), cluster.address(N1));
+    let begin = Instant::now();
+    cluster.stop().await;
+    eprintln!("stopped in {:?}", begin.elapsed());
+    assert!(!folder.exists());
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_lose_no_acknowledged_write_and_old_writers_return() {
+    let time = Duration::from_millis(50)..=Duration::from_millis(150);
+    let cluster = MySqlCluster::builder().promotion_time(time).dns_lag(Duration::from_millis(50)).seed(7);
+    let cluster = Arc::new(cluster.rejoin_after(Some(Duration::ZERO)).start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    for round in 0..6 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let old = cluster.writer();
+        let record = cluster.fail_over().await.unwrap();
+        eprintln!("round {round}: {record}");
+        assert_eq!((record.old_writer, record.new_writer), (old, cluster.writer()));
+        assert_ne!(record.new_writer, old);
+        assert!(record.promotion_time >= Duration::from_millis(50), "{record:?}");
+        assert!(
+            record.outage() >= record.promotion_time && record.outage() < Duration::from_secs(10),
+            "{record:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        let named = cluster.names().lookup(&cluster.cluster_endpoint());
+        assert_eq!(named, Some(cluster.address(record.new_writer).ip()));
+        cluster.wait_until_healthy(LONG).await.unwrap();
+        assert_eq!(cluster.truth().await[old.index()], Truth::Reader);
+    }
+    let acknowledged = writer.acknowledged().await;
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+    assert_nothing_lost(&cluster, &acknowledged).await;
+    // The old writers hold the same history.
+    for node in cluster.readers() {
+        cluster.wait_until_caught_up(node, LONG).await.unwrap();
+        assert_eq!(rows(&cluster, node).await, rows(&cluster, cluster.writer()).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planned_switchovers_lose_no_acknowledged_write() {
+    let cluster = MySqlCluster::builder().rejoin_after(Some(Duration::ZERO)).start().await.unwrap();
+    let cluster = Arc::new(cluster);
+    let writer = Writer::start(&cluster).await;
+    for to in [N3, N1] {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let record = cluster.planned_switchover(to).await.unwrap();
+        eprintln!("{record}");
+        assert_eq!(record.new_writer, to);
+        let reader = cluster.names().lookup(&cluster.reader_endpoint());
+        assert_ne!(reader, Some(cluster.address(to).ip()), "the reader endpoint leaves the new writer");
+        cluster.wait_until_healthy(LONG).await.unwrap();
+    }
+    let again = cluster.planned_switchover(N1).await.unwrap_err();
+    assert!(matches!(again, Error::WrongState { node: N1, .. }), "{again}");
+    assert_nothing_lost(&cluster, &writer.acknowledged().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chosen_node_receives_what_the_others_have_before_it_is_promoted() {
+    let cluster = Arc::new(MySqlCluster::builder().start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    // Node 3 falls behind: commits wait for node 2 alone.
+    cluster.freeze(N3, FreezeScope::AllProcesses).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let refused = cluster.promote(N3).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::WrongState { node: N3, reason, .. } if reason.contains("frozen")),
+        "{refused}"
+    );
+    cluster.crash(N1).await.unwrap();
+    cluster.thaw(N3).await.unwrap();
+    let record = cluster.promote(N3).await.unwrap();
+    assert_eq!((record.old_writer, record.new_writer, cluster.writer()), (N1, N3, N3));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let acknowledged = writer.acknowledged().await;
+    assert_nothing_lost(&cluster, &acknowledged).await;
+    cluster.wait_until_healthy(LONG).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crashed_writer_that_was_not_replaced_is_the_writer_again() {
+    let cluster = Arc::new(MySqlCluster::builder().start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    cluster.crash(N1).await.unwrap();
+    assert_eq!(cluster.truth().await, [Truth::Silent, Truth::Reader, Truth::Reader]);
+    assert!(tokio::net::TcpStream::connect(cluster.address(N1)).await.is_err(), "refused while it is down");
+    let unhealthy = cluster.wait_until_healthy(Duration::from_millis(50)).await.unwrap_err();
+    assert!(unhealthy.to_string().contains("node 1 does not run"), "{unhealthy}");
+    cluster.restart(N1).await.unwrap();
+    cluster.wait_until_writer(N1, LONG).await.unwrap();
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    assert_nothing_lost(&cluster, &writer.acknowledged().await).await;
+
+    // A writer that is down already is replaced as well.
+    cluster.crash(N1).await.unwrap();
+    let record = cluster.fail_over().await.unwrap();
+    assert_eq!(record.old_writer, N1);
+    let overtaken = cluster.restart(N1).await.unwrap_err();
+    assert!(matches!(overtaken, Error::WrongState { .. }), "{overtaken}");
+    cluster.wait_until_healthy(LONG).await.unwrap();
+
+    // A reader that crashed comes back as one.
+    let [reader, _] = cluster.readers();
+    cluster.crash(reader).await.unwrap();
+    cluster.restart(reader).await.unwrap();
+    cluster.wait_until_reader(reader, LONG).await.unwrap();
+    cluster.wait_until_healthy(LONG).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_writer_is_silent_and_replaced_and_returns_as_a_reader() {
+    let cluster = Arc::new(MySqlCluster::builder().start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    let mut client = cluster.connect_app(N1).await.unwrap();
+    let part = cluster.freeze(N1, FreezeScope::PostmasterOnly).await.unwrap_err();
+    assert!(part.to_string().contains("one process"), "{part}");
+
+    let record = cluster.fail_over_after(Fault::Freeze(FreezeScope::AllProcesses)).await.unwrap();
+    eprintln!("{record}");
+    assert_eq!(cluster.writer(), record.new_writer);
+    assert_eq!(cluster.truth().await[N1.index()], Truth::Silent);
+    cluster.thaw(N1).await.unwrap();
+    client.query_drop("SELECT 1").await.unwrap();
+    assert_eq!(cluster.truth().await[N1.index()], Truth::Writer, "it has not heard of the other");
+    let late = client.query_drop("INSERT INTO w VALUES (-1)");
+    let late = tokio::time::timeout(Duration::from_millis(500), late).await;
+    assert!(late.is_err(), "a write on the old writer is never acknowledged: {late:?}");
+
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let acknowledged = writer.acknowledged().await;
+    cluster.rejoin(N1).await.unwrap();
+    let log = std::fs::read_to_string(cluster.log_file(N1)).unwrap();
+    assert!(log.contains("harness: built anew: it has transactions that the new writer lacks"), "{log}");
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    assert_nothing_lost(&cluster, &acknowledged).await;
+    let kept = rows(&cluster, N1).await;
+    assert!(!kept.contains(&-1), "the late write went away with the old history");
+    assert_eq!(kept, rows(&cluster, cluster.writer()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_writer_with_a_tail_that_nobody_received_returns_without_it() {
+    let cluster = Arc::new(MySqlCluster::builder().rejoin_after(None).start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let acknowledged = writer.acknowledged().await;
+    // Nobody receives this: it is in the writer's log, waits for a replica, and dies with the writer.
+    cluster.freeze(N2, FreezeScope::AllProcesses).await.unwrap();
+    cluster.freeze(N3, FreezeScope::AllProcesses).await.unwrap();
+    let mut client = cluster.connect_app(N1).await.unwrap();
+    let tail = client.query_drop("INSERT INTO w VALUES (-2)");
+    assert!(tokio::time::timeout(Duration::from_millis(300), tail).await.is_err());
+    cluster.crash(N1).await.unwrap();
+    // What the kernel holds for the replicas would still reach them: so they lose it, too.
+    for node in [N2, N3] {
+        cluster.crash(node).await.unwrap();
+        cluster.restart(node).await.unwrap();
+    }
+    let record = cluster.fail_over().await.unwrap();
+    cluster.rejoin(N1).await.unwrap();
+    let log = std::fs::read_to_string(cluster.log_file(N1)).unwrap();
+    assert!(log.contains("harness: built anew"), "{log}");
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    let kept = rows(&cluster, N1).await;
+    assert_eq!(kept, rows(&cluster, record.new_writer).await);
+    assert!(!kept.contains(&-2));
+    assert_nothing_lost(&cluster, &acknowledged).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proxies_refuse_cut_and_heal() {
+    let cluster = MySqlCluster::builder().with_proxy(true).start().await.unwrap();
+    assert_ne!(cluster.address(N1), cluster.server_address(N1));
+    let mut client = cluster.connect_app(N1).await.unwrap();
+    let quick = Duration::from_millis(300);
+
+    cluster.refuse(N1).await.unwrap();
+    client.query_drop("SELECT 1").await.unwrap();
+    let refused = tokio::net::TcpStream::connect(cluster.address(N1)).await.unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(cluster.truth().await[N1.index()], Truth::Writer, "the server lives");
+
+    cluster.cut(N1, Cut::StallBothWays).await.unwrap();
+    assert!(tokio::time::timeout(quick, client.query_drop("SELECT 2")).await.is_err());
+    assert!(tokio::time::timeout(quick, cluster.connect_app(N1)).await.is_err());
+    cluster.heal(N1).await.unwrap();
+    let mut client = cluster.connect_app(N1).await.unwrap();
+
+    cluster.cut(N1, Cut::Delay(Duration::from_millis(100))).await.unwrap();
+    let begin = Instant::now();
+    client.query_drop("SELECT 4").await.unwrap();
+    assert!(begin.elapsed() >= Duration::from_millis(200), "{:?}", begin.elapsed());
+
+    cluster.cut(N1, Cut::Reset).await.unwrap();
+    assert!(client.query_drop("SELECT 5").await.is_err());
+    cluster.heal(N1).await.unwrap();
+    assert!(cluster.proxy(N1).unwrap().stats().accepted >= 3);
+
+    // A write goes through while its answer is kept back.
+    let mut client = cluster.connect_app(N1).await.unwrap();
+    client.query_drop("CREATE TABLE t (n int)").await.unwrap();
+    cluster.cut(N1, Cut::Stall).await.unwrap();
+    assert!(tokio::time::timeout(quick, client.query_drop("INSERT INTO t VALUES (1)")).await.is_err());
+    let mut direct = cluster.connect_superuser(N1).await.unwrap();
+    assert_eq!(direct.query_first("SELECT COUNT(*) FROM t").await.unwrap(), Some(1));
+
+    let bare = MySqlCluster::builder().start().await.unwrap();
+    let refused = bare.refuse(N1).await.unwrap_err();
+    assert!(refused.to_string().contains("with_proxy(true)"), "{refused}");
+}
+
+/// Whether the connections of the promoted node and of the other reader live on.
+async fn survivors(restart: bool) -> (bool, bool) {
+    let builder = MySqlCluster::builder().restart_on_promote(restart).restart_readers(restart);
+    let cluster = Arc::new(builder.start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    let (two, three) = (cluster.connect_app(N2).await.unwrap(), cluster.connect_app(N3).await.unwrap());
+    let record = cluster.fail_over().await.unwrap();
+    eprintln!("restart {restart}: outage {:?}", record.outage());
+    let [mut promoted, mut other] = if record.new_writer == N2 { [two, three] } else { [three, two] };
+    let alive = (promoted.query_drop("SELECT 1").await.is_ok(), other.query_drop("SELECT 1").await.is_ok());
+    if alive.0 {
+        promoted.query_drop("CREATE TABLE kept (n int)").await.unwrap();
+    }
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    assert_nothing_lost(&cluster, &writer.acknowledged().await).await;
+    alive
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_server_keeps_its_connections_or_restarts() {
+    assert_eq!(survivors(false).await, (true, true));
+    assert_eq!(survivors(true).await, (false, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_clusters_stand_side_by_side() {
+    let (one, two) =
+        tokio::try_join!(MySqlCluster::builder().start(), MySqlCluster::builder().name("orders").start()).unwrap();
+    let record = one.fail_over().await.unwrap();
+    assert_eq!(two.truth().await, [Truth::Writer, Truth::Reader, Truth::Reader]);
+    two.wait_until_healthy(LONG).await.unwrap();
+    assert_eq!(two.instance(N2), "orders-2");
+    assert_ne!(one.cluster_endpoint(), two.cluster_endpoint());
+    one.wait_until_writer(record.new_writer, LONG).await.unwrap();
+    let bad = MySqlCluster::builder().name("Or'ders").start().await.unwrap_err();
+    assert!(matches!(bad, Error::Setting { setting: "name", .. }), "{bad}");
+}
+
+/// Processes that run in a folder of this cluster, as `/proc` has it.
+fn processes_in(folder: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    entries
+        .filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)))
+        .count()
+}
+
+#[test]
+fn a_killed_process_leaves_nothing_behind() {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(env!("CARGO_BIN_EXE_local-cluster"))
+        .args(["mysql", "aurora"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let folder = lines.find_map(|line| line.strip_prefix("folder ").map(std::path::PathBuf::from)).unwrap();
+    assert_eq!(processes_in(&folder), 3);
+    // A frozen server and a crashed one must go, too.
+    child.stdin.as_mut().unwrap().write_all(b"freeze 2\ncrash 3\n").unwrap();
+    assert_eq!(lines.filter(|line| line == "done").take(2).count(), 2);
+    assert!(folder.exists() && processes_in(&folder) == 2, "{}", processes_in(&folder));
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let end = Instant::now() + Duration::from_secs(15);
+    while folder.exists() || processes_in(&folder) > 0 {
+        assert!(Instant::now() < end, "{} processes in {}", processes_in(&folder), folder.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_start_and_a_dropped_verb_leave_nothing_half_done() {
+    let parent = std::env::temp_dir().join(format!("dropped-mysql-start-{}", std::process::id()));
+    std::fs::create_dir(&parent).unwrap();
+    // The servers' account must pass.
+    std::fs::set_permissions(&parent, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let start = MySqlCluster::builder().folder(&parent).start();
+    assert!(tokio::time::timeout(Duration::from_millis(150), start).await.is_err(), "starts within 0.15 s?");
+    assert_eq!(std::fs::read_dir(&parent).unwrap().count(), 0);
+    std::fs::remove_dir(&parent).unwrap();
+
+    let cluster = MySqlCluster::builder().flavour(Flavour::MultiAz).start().await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(1), cluster.fail_over()).await.is_err());
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    assert_ne!(cluster.writer(), N1);
+}
