@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use integration_tests::local::{ConnectionFilter, Error, Truth};
-use integration_tests::{Cut, Fault, Flavour, FreezeScope, MySqlCluster, NodeId};
+use integration_tests::{Cut, Fault, Flavour, FreezeScope, MySqlCluster};
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use mysql_support::{LONG, N1, N2, N3, Writer, assert_nothing_lost, code, rows};
@@ -356,4 +356,145 @@ async fn a_dropped_start_and_a_dropped_verb_leave_nothing_half_done() {
     assert!(tokio::time::timeout(Duration::from_millis(1), cluster.fail_over()).await.is_err());
     cluster.wait_until_healthy(LONG).await.unwrap();
     assert_ne!(cluster.writer(), N1);
+}
+
+async fn text(client: &mut Conn, sql: &str) -> Option<String> {
+    client.query_first::<Option<String>, _>(sql).await.unwrap().flatten()
+}
+
+/// The value of a variable as `SHOW VARIABLES` gives it.
+async fn shown(client: &mut Conn, name: &str) -> Option<String> {
+    let sql = format!("SHOW VARIABLES LIKE '{name}'");
+    client.query_first::<(String, String), _>(sql).await.unwrap().map(|(_, value)| value)
+}
+
+const AURORA_WRITER: &str = "SELECT server_id FROM information_schema.replica_host_status \
+                             WHERE session_id = 'MASTER_SESSION_ID'";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aurora_answers_on_each_node_and_late_where_told() {
+    let cluster = MySqlCluster::builder().flavour(Flavour::Aurora).with_proxy(true).start().await.unwrap();
+    for node in cluster.nodes() {
+        let mut client = cluster.connect_app(node).await.unwrap();
+        assert_eq!(client.server_version(), (8, 0, 39));
+        assert!(shown(&mut client, "aurora_version").await.is_some());
+        assert_eq!(shown(&mut client, "version_comment").await.as_deref(), Some("Source distribution"));
+        assert_eq!(text(&mut client, "SELECT @@aurora_server_id").await.as_deref(), Some(cluster.instance(node)));
+        let read_only: Option<u8> = client.query_first("SELECT @@innodb_read_only").await.unwrap();
+        assert_eq!(read_only, Some(u8::from(node != N1)));
+        // By a prepared statement, too, and with a condition of the user's own.
+        let sql = "SELECT s.SERVER_ID FROM information_schema.replica_host_status AS s \
+                   WHERE s.SERVER_ID <> ? AND s.LAST_UPDATE_TIMESTAMP > NOW() - INTERVAL 300 SECOND ORDER BY 1";
+        let others: Vec<String> = client.exec(sql, ("shop-2",)).await.unwrap();
+        assert_eq!(others, ["shop-1", "shop-3"]);
+        assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some("shop-1"));
+        // What is not the flavour's own is the server's.
+        client.query_drop("CREATE TEMPORARY TABLE x (v text)").await.unwrap();
+        client.exec_drop("INSERT INTO x VALUES (?)", ("@@aurora_server_id ä",)).await.unwrap();
+        assert_eq!(text(&mut client, "SELECT v FROM x").await.as_deref(), Some("@@aurora_server_id ä"));
+        assert_eq!(code(client.query_drop("SELECT @@no_such_variable").await), Some(1193));
+    }
+    // A big packet passes, and so does its answer.
+    let mut client = cluster.connect_app(N1).await.unwrap();
+    let big = "x".repeat(9_000_000);
+    let length: Option<(u64, String)> = client.exec_first("SELECT LENGTH(?), ?", (&big, &big)).await.unwrap();
+    assert!(length.is_some_and(|(length, text)| length == 9_000_000 && text == big));
+
+    // One reader stays behind; the other two know at once.
+    cluster.freeze_topology(&[N2]);
+    let record = cluster.planned_switchover(N3).await.unwrap();
+    assert_eq!(record.new_writer, N3);
+    for (node, expected) in [(N2, "shop-1"), (N3, "shop-3")] {
+        let mut client = cluster.connect_app(node).await.unwrap();
+        assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some(expected), "{node}");
+    }
+    cluster.update_topology(&[N2]);
+    let mut client = cluster.connect_app(N2).await.unwrap();
+    assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some("shop-3"));
+    assert!(tokio::net::TcpStream::connect(cluster.server_address(N1)).await.is_err(), "refused while it is down");
+
+    // And late by a time.
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    cluster.delay_topology(&[N2], Duration::from_millis(600));
+    cluster.planned_switchover(N1).await.unwrap();
+    let switched = Instant::now();
+    assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some("shop-3"));
+    while text(&mut client, AURORA_WRITER).await.as_deref() != Some("shop-1") {
+        assert!(switched.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(switched.elapsed() >= Duration::from_millis(500), "{:?}", switched.elapsed());
+
+    // A crash ends the connections through the front, and the front refuses new ones.
+    let mut client = cluster.connect_app(N1).await.unwrap();
+    cluster.crash(N1).await.unwrap();
+    assert!(client.query_drop("SELECT 1").await.is_err());
+    assert!(cluster.connect_app(N1).await.is_err());
+}
+
+/// The writer's id as a node has it: its source's, or its own when it has no source.
+async fn source(client: &mut Conn) -> u32 {
+    let row: Option<mysql_async::Row> = client.query_first("SHOW REPLICA STATUS").await.unwrap();
+    match row {
+        Some(row) => row.get::<Option<u32>, _>("Source_Server_Id").flatten().unwrap(),
+        None => client.query_first("SELECT @@server_id").await.unwrap().unwrap(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn multi_az_answers_on_each_node_and_asks_for_grants() {
+    let cluster = MySqlCluster::builder().flavour(Flavour::MultiAz).start().await.unwrap();
+    for node in cluster.nodes() {
+        let mut client = cluster.connect_app(node).await.unwrap();
+        assert_eq!(text(&mut client, "SELECT VERSION()").await.as_deref(), Some("8.0.39"));
+        assert_eq!(shown(&mut client, "version_comment").await.as_deref(), Some("Source distribution"));
+        assert_eq!(shown(&mut client, "aurora_version").await, None);
+        assert_eq!(shown(&mut client, "report_host").await, Some(cluster.address(node).ip().to_string()));
+        let own: Option<(String, u16)> = client
+            .query_first("SELECT endpoint, port FROM mysql.rds_topology WHERE id = @@server_id")
+            .await
+            .unwrap();
+        assert_eq!(own, Some((cluster.instance_endpoint(node), cluster.port())));
+        assert_eq!(source(&mut client).await, cluster.server_id(N1), "{node}");
+        assert_eq!(client.query_first("SELECT @@read_only").await.unwrap(), Some(u8::from(node != N1)));
+    }
+    cluster.freeze_topology(&[N3]);
+    let new = cluster.planned_switchover(N2).await.unwrap().new_writer;
+    let mut late = cluster.connect_app(N3).await.unwrap();
+    assert_eq!(source(&mut late).await, cluster.server_id(N1), "the old one, as told");
+    cluster.update_topology(&[N3]);
+    for node in [N2, N3] {
+        let mut client = cluster.connect_app(node).await.unwrap();
+        assert_eq!(source(&mut client).await, cluster.server_id(new), "{node}");
+    }
+    let (mut admin, mut app) =
+        (cluster.connect_superuser(new).await.unwrap(), cluster.connect_app(new).await.unwrap());
+    admin.query_drop("REVOKE SELECT ON mysql.rds_topology FROM app").await.unwrap();
+    assert_eq!(code(app.query_drop("SELECT id FROM mysql.rds_topology").await), Some(1142));
+    admin.query_drop("REVOKE REPLICA MONITOR ON *.* FROM app").await.unwrap();
+    let mut app = cluster.connect_app(new).await.unwrap();
+    assert_eq!(code(app.query_drop("SHOW REPLICA STATUS").await), Some(1227));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_ends_at_the_front_and_begins_anew() {
+    // The driver takes the process's; a build with several has none by itself.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let names = ["*.cxyz.us-east-2.rds.amazonaws.com", "shop.cluster-cxyz.us-east-2.rds.amazonaws.com"];
+    let certificate = rcgen::generate_simple_self_signed(names.map(str::to_owned)).unwrap();
+    let (pem, key) = (certificate.cert.pem(), certificate.signing_key.serialize_pem());
+    for flavour in [Flavour::Plain, Flavour::Aurora] {
+        let builder = MySqlCluster::builder().hash("cxyz").flavour(flavour).tls(&pem, &key);
+        let cluster = builder.start().await.unwrap();
+        let tls = mysql_async::SslOpts::default()
+            .with_root_certs(vec![pem.clone().into_bytes().into()])
+            .with_disable_built_in_roots(true)
+            .with_danger_tls_hostname_override(Some(cluster.instance_endpoint(N2)));
+        let mut client = Conn::new(cluster.app_config(N2).ssl_opts(tls)).await.unwrap();
+        let cipher = "SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'Ssl_cipher'";
+        assert!(text(&mut client, cipher).await.is_some_and(|cipher| !cipher.is_empty()), "{flavour:?}");
+        if flavour == Flavour::Aurora {
+            assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some("shop-1"));
+        }
+    }
 }

@@ -94,6 +94,16 @@ impl ConnectorCore {
         }
         let needs_topology = factories.iter().any(|factory| factory.needs_topology());
         let options = options(&settings, &rds, default_port)?;
+        if let Some(dialect) = options.dialect.as_ref().filter(|dialect| dialect.engine() != driver.engine()) {
+            return Err(Error::config(format!(
+                "`wrapper_dialect={}` is a kind of {}, but the driver {} speaks to {}; name one of its dialects, or leave \
+                 `wrapper_dialect` out",
+                dialect.id(),
+                dialect.engine(),
+                driver.name(),
+                driver.engine()
+            )));
+        }
         let cluster = Cluster::new(driver, env, options, observers);
         let core = Self {
             cluster,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::dialect::DialectId;
+use crate::dialect::{DialectId, Engine};
 use crate::env::Deadline;
 use crate::error::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 use crate::host::HostInfo;
@@ -106,6 +106,11 @@ impl Rows {
 pub trait DriverDialect: Debug + Send + Sync {
     /// The name of the driver, such as `tokio-postgres`.
     fn name(&self) -> &'static str;
+
+    /// The language family of the servers that the driver speaks to.
+    fn engine(&self) -> Engine {
+        Engine::Postgres
+    }
 
     /// Opens a connection: name resolution, TCP, TLS, start-up and login together end by `deadline`.
     ///

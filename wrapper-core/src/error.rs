@@ -179,6 +179,7 @@ struct Inner {
     outcome: TransactionOutcome,
     class: ErrorClass,
     sqlstate: Option<Cow<'static, str>>,
+    server_code: Option<u16>,
     operation: Option<&'static str>,
     host: Option<Arc<str>>,
     gave_up: bool,
@@ -219,6 +220,7 @@ impl Error {
             outcome,
             class,
             sqlstate: None,
+            server_code: None,
             operation: None,
             host: None,
             gave_up: false,
@@ -257,6 +259,11 @@ impl Error {
     /// The SQLSTATE: the server's own when it sent one, else the one that the peers give this kind.
     pub fn sqlstate(&self) -> Option<&str> {
         self.0.sqlstate.as_deref().or(self.0.kind.sqlstate())
+    }
+
+    /// The number that the server gives its error, where it numbers them: MySQL does, and its SQLSTATEs tell less.
+    pub fn server_code(&self) -> Option<u16> {
+        self.0.server_code
     }
 
     /// The method that failed, such as `query`.
@@ -342,6 +349,12 @@ impl Error {
     pub fn with_sqlstate(self, sqlstate: impl Into<Cow<'static, str>>) -> Self {
         let sqlstate = sqlstate.into();
         self.edit(|inner| inner.sqlstate = Some(sqlstate))
+    }
+
+    /// The same error with the server's number for it.
+    #[must_use]
+    pub fn with_server_code(self, code: u16) -> Self {
+        self.edit(|inner| inner.server_code = Some(code))
     }
 
     /// The same error with the method that failed.

@@ -15,7 +15,8 @@ pub(crate) const SUPERUSER: &str = "root";
 /// The schema in which the harness tries writes.
 pub(crate) const HARNESS_SCHEMA: &str = "rds_harness";
 
-/// What RDS and Aurora call themselves; MariaDB's own version everywhere else.
+/// The version that the fronts of RDS and Aurora give. The servers themselves cannot: a replica of a server that calls
+/// itself 8.0 takes it for one without MariaDB's GTIDs.
 pub(crate) const IMITATED_VERSION: &str = "8.0.39";
 
 /// In which role a server comes up.
@@ -54,12 +55,8 @@ impl Settings<'_> {
         set("read_only", if self.role == Role::Reader { "ON" } else { "OFF" });
         set("rpl_semi_sync_master_enabled", if self.role == Role::Writer { "ON" } else { "OFF" });
         match self.options.flavour {
-            Flavour::Plain => {}
-            Flavour::Aurora => set("version", IMITATED_VERSION),
-            Flavour::MultiAz => {
-                set("version", IMITATED_VERSION);
-                set("report_host", &self.reported.ip().to_string());
-            }
+            Flavour::Plain | Flavour::Aurora => {}
+            Flavour::MultiAz => set("report_host", &self.reported.ip().to_string()),
         }
         if self.options.tls.is_some() {
             set("ssl_cert", "server.crt");

@@ -72,14 +72,20 @@ impl Control {
         self.row("replica status", "SHOW SLAVE STATUS").await
     }
 
-    /// Whether the server replicates from the one at this address.
-    pub(crate) async fn streams_from(&mut self, source: std::net::SocketAddr) -> Result<bool, Error> {
-        let Some(row) = self.replica_status().await? else { return Ok(false) };
-        let is = |name: &str, wanted: &str| field(&row, name).is_some_and(|value| value == wanted);
-        Ok(is("Slave_IO_Running", "Yes")
-            && is("Slave_SQL_Running", "Yes")
-            && is("Master_Host", &source.ip().to_string())
-            && is("Master_Port", &source.port().to_string()))
+    /// What keeps the server from replicating from the one at this address; none when it does.
+    pub(crate) async fn does_not_follow(&mut self, source: std::net::SocketAddr) -> Result<Option<String>, Error> {
+        let Some(row) = self.replica_status().await? else { return Ok(Some("it follows nobody".to_owned())) };
+        let wanted = [
+            ("Slave_IO_Running", "Yes".to_owned()),
+            ("Slave_SQL_Running", "Yes".to_owned()),
+            ("Master_Host", source.ip().to_string()),
+            ("Master_Port", source.port().to_string()),
+        ];
+        let other = wanted.iter().find_map(|(name, wanted)| {
+            let value = field(&row, name).unwrap_or_default();
+            (value != *wanted).then(|| format!("{name} is {value:?}; {}", trouble(&row)))
+        });
+        Ok(other)
     }
 
     /// Makes a writer of a replica, and gives the number of the last transaction from before.

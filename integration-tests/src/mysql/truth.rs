@@ -145,11 +145,11 @@ impl Inner {
             let streams = async {
                 let mut control = self.control(node).await?;
                 let source = self.server(writer).address;
-                control.streams_from(source).await
+                control.does_not_follow(source).await
             };
             match streams.await {
-                Ok(true) => {}
-                Ok(false) => return Some(format!("{node} does not replicate from the writer")),
+                Ok(None) => {}
+                Ok(Some(why)) => return Some(format!("{node} does not replicate from the writer: {why}")),
                 Err(error) => return Some(error.to_string()),
             }
         }

@@ -85,8 +85,9 @@ impl ClusterCore {
                 let dialect = match &self.options.dialect {
                     Some(dialect) => Arc::clone(dialect),
                     None => {
+                        let engine = self.driver.engine();
                         let detected =
-                            dialect::detect_dialect(&**connection, self.options.hint, limit).await?;
+                            dialect::detect(engine, &**connection, self.options.hint, limit).await?;
                         if let Some(note) = detected.note {
                             self.warn_once(note);
                         }

@@ -58,6 +58,8 @@ pub enum DialectId {
     RdsMultiAzPgCluster,
     /// Community MySQL.
     Mysql,
+    /// MariaDB, from whomever.
+    Mariadb,
     /// One RDS instance for MySQL.
     RdsMysql,
     /// An Aurora MySQL cluster.
@@ -71,13 +73,14 @@ pub enum DialectId {
 }
 
 /// Every dialect that has a code, with the code first and its other accepted spellings after it.
-const CODES: [(DialectId, &[&str]); 10] = [
+const CODES: [(DialectId, &[&str]); 11] = [
     (DialectId::Pg, &["pg"]),
     (DialectId::RdsPg, &["rds-pg"]),
     (DialectId::AuroraPg, &["aurora-pg"]),
     (DialectId::GlobalAuroraPg, &["global-aurora-pg"]),
     (DialectId::RdsMultiAzPgCluster, &["rds-multi-az-pg-cluster", "multi-az-pg"]),
     (DialectId::Mysql, &["mysql"]),
+    (DialectId::Mariadb, &["mariadb"]),
     (DialectId::RdsMysql, &["rds-mysql"]),
     (DialectId::AuroraMysql, &["aurora-mysql"]),
     (DialectId::GlobalAuroraMysql, &["global-aurora-mysql"]),
@@ -94,6 +97,7 @@ impl DialectId {
             Self::GlobalAuroraPg => "global-aurora-pg",
             Self::RdsMultiAzPgCluster => "rds-multi-az-pg-cluster",
             Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
             Self::RdsMysql => "rds-mysql",
             Self::AuroraMysql => "aurora-mysql",
             Self::GlobalAuroraMysql => "global-aurora-mysql",

@@ -1,9 +1,9 @@
 //! Dialects: what a kind of database answers, and how it is asked.
 //!
-//! What lives here: the [`Dialect`] contract, the PostgreSQL family, and [detection](detect_dialect). What may not:
+//! What lives here: the [`Dialect`] contract, the families of PostgreSQL and MySQL, and [detection](detect). What may not:
 //! connections that are kept, clocks, host names; a dialect is SQL text and the reading of answers.
 //!
-//! Every function and operator in a statement is qualified with `pg_catalog` (or `rds_tools`), so that nothing in the
+//! Every function and operator in a PostgreSQL statement is qualified with `pg_catalog` (or `rds_tools`), so that nothing in the
 //! caller's `search_path` can stand in for it. No statement writes, so all run in a read-only transaction too.
 
 mod aurora_pg;
@@ -13,6 +13,13 @@ mod grants;
 mod host_row;
 mod id;
 mod multi_az_pg;
+mod mysql;
+mod mysql_aurora;
+mod mysql_detect;
+mod mysql_grants;
+mod mysql_multi_az;
+#[cfg(test)]
+mod mysql_tests;
 mod postgres;
 #[cfg(test)]
 pub(crate) mod scripted;
@@ -22,7 +29,8 @@ mod tests;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::driver::Rows;
+use crate::driver::{DriverConnection, Rows};
+use crate::env::Deadline;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostRole;
 use crate::topology::HostStatus;
@@ -30,6 +38,28 @@ use crate::topology::HostStatus;
 pub use detect::{DETECTION_SQL, Detected, Detection, EndpointHint, Question, detect_dialect};
 pub use host_row::HostRow;
 pub use id::{DialectId, Engine};
+pub use mysql_detect::{MYSQL_DETECTION_SQL, MysqlDetection, MysqlQuestion, detect_mysql_dialect};
+
+/// Finds out which dialect of an engine's family the server speaks, in as few round trips as that takes.
+///
+/// # Errors
+/// - [`ErrorKind::Grant`] when something is missing; the message holds the statement that mends it.
+/// - [`ErrorKind::Unsupported`] for a kind of deployment that is not supported, or a server of another family.
+/// - The error of the statement: network, time-out.
+///
+/// # Cancellation
+/// Safe: the connection stays usable, and no transaction is left open or failed.
+pub async fn detect(
+    engine: Engine,
+    connection: &dyn DriverConnection,
+    hint: EndpointHint,
+    deadline: Deadline,
+) -> Result<Detected> {
+    match engine {
+        Engine::Postgres => detect_dialect(connection, hint, deadline).await,
+        Engine::Mysql => detect_mysql_dialect(connection, hint, deadline).await,
+    }
+}
 
 /// One kind of database: the questions the library asks it, and what its answers mean.
 ///
@@ -115,6 +145,32 @@ pub trait Dialect: Debug + Send + Sync {
         ))
     }
 
+    /// Questions whose answer says which host this one replicates from, for servers whose list of hosts does not name
+    /// the writer: asked before the list, one after the other until the server understands one. Empty where the list
+    /// says it itself.
+    ///
+    /// # When it is asked
+    /// Right before [`topology_query`](Self::topology_query), on the same connection.
+    /// # What is available
+    /// A monitor's connection.
+    /// # What an error does
+    /// As for the topology query; a question that the server does not understand (MySQL's error 1064) is passed over.
+    /// # What it may change
+    /// Nothing on the server.
+    fn source_queries(&self) -> &[&'static str] {
+        &[]
+    }
+
+    /// As [`parse_topology`](Self::parse_topology), with the answer to the first question of
+    /// [`source_queries`](Self::source_queries) that the server understood; no rows where there are no questions.
+    ///
+    /// # Errors
+    /// As `parse_topology`.
+    fn parse_topology_from(&self, rows: &Rows, source: &Rows) -> Result<Vec<HostRow>> {
+        let _ = source;
+        self.parse_topology(rows)
+    }
+
     /// A question that finds out why another one failed; asked once, right after the failure.
     fn diagnosis_query(&self) -> Option<&str> {
         None
@@ -146,14 +202,15 @@ pub fn dialect_for(id: DialectId) -> Result<Arc<dyn Dialect>> {
                  set `wrapper_dialect=aurora-pg` to work with the cluster of one region as if it were alone",
             ));
         }
-        DialectId::Mysql
-        | DialectId::RdsMysql
-        | DialectId::AuroraMysql
-        | DialectId::GlobalAuroraMysql
-        | DialectId::RdsMultiAzMysqlCluster => {
+        DialectId::Mysql | DialectId::Mariadb | DialectId::RdsMysql => Arc::new(mysql::Mysql(id)),
+        DialectId::AuroraMysql => Arc::new(mysql_aurora::AuroraMysql),
+        DialectId::RdsMultiAzMysqlCluster => Arc::new(mysql_multi_az::MultiAzMysql),
+        DialectId::GlobalAuroraMysql => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("the dialect `{id}` is not yet supported; supported are the dialects of PostgreSQL"),
+                "the dialect `global-aurora-mysql` (an Aurora Global Database of several regions) is not yet \
+                 supported; set `wrapper_dialect=aurora-mysql` to work with the cluster of one region as if it were \
+                 alone",
             ));
         }
         DialectId::Custom(name) => {

@@ -79,10 +79,11 @@ impl HostListProvider for RdsProvider {
         true
     }
 
-    /// One statement. A topology without a writer is a valid answer: a server says so in the middle of a failover.
+    /// One statement, and one before it where the list of hosts does not name the writer. A topology without a writer is a valid answer: a server says so in the middle of a failover.
     async fn refresh(&self, connection: &dyn DriverConnection, deadline: Deadline) -> Result<Topology> {
+        let source = ask_source(&*self.dialect, connection, deadline).await?;
         let rows = ask(&*self.dialect, self.dialect.topology_query(), connection, deadline).await?;
-        let hosts = self.dialect.parse_topology(&rows)?;
+        let hosts = self.dialect.parse_topology_from(&rows, &source)?;
         Ok(Topology::new(hosts.into_iter().map(|row| self.place(row)).collect()))
     }
 
@@ -99,6 +100,25 @@ pub(super) async fn status_of(
 ) -> Result<HostStatus> {
     let rows = ask(dialect, Some(dialect.status_query()), connection, deadline).await?;
     dialect.parse_status(&rows)
+}
+
+/// MySQL's number for a statement that it does not understand.
+const SYNTAX_ERROR: u16 = 1064;
+
+/// Which host this one replicates from, where that is a question of its own.
+async fn ask_source(
+    dialect: &dyn Dialect,
+    connection: &dyn DriverConnection,
+    deadline: Deadline,
+) -> Result<Rows> {
+    let mut queries = dialect.source_queries().iter().peekable();
+    while let Some(query) = queries.next() {
+        match ask(dialect, Some(query), connection, deadline).await {
+            Err(error) if error.server_code() == Some(SYNTAX_ERROR) && queries.peek().is_some() => {}
+            answered => return answered,
+        }
+    }
+    Ok(Rows::default())
 }
 
 /// Asks, and has the dialect explain a failure; a diagnosis takes a second round trip, after a failure only.

@@ -1,8 +1,8 @@
 //! The protocol front: what stands before a real server so that it answers as Aurora's or RDS's would.
 //!
 //! It changes three things and passes every other byte on: the text of statements ([`rewrite`]), the names of the
-//! columns of `SHOW REPLICA STATUS` (MySQL 8's instead of MariaDB's), and the abilities in the server's greeting that
-//! would hide statements from it (compression, query attributes). TLS ends here and begins anew behind; login packets
+//! columns of `SHOW REPLICA STATUS` (MySQL 8's instead of MariaDB's), and the server's greeting: its version, and the
+//! abilities that would hide statements from the front (compression, query attributes). TLS ends here and begins anew behind; login packets
 //! pass through.
 
 mod rename;

@@ -3,6 +3,7 @@
 //! Replaced are names, not whole statements: conditions, joins, rights and errors stay the server's own.
 
 use super::tokens::{Kind, Token, tokens};
+use crate::mysql::conf::IMITATED_VERSION;
 use crate::mysql::topology::{Topology, View};
 use crate::verbs::{Flavour, NodeId};
 
@@ -35,7 +36,7 @@ impl Metadata {
     pub(super) fn rewrite(&self, sql: &str) -> Outcome {
         let lower = sql.to_ascii_lowercase();
         // Most statements have none of it; they are not taken apart.
-        if !["show", "@@", "replica_host_status", "aurora_version"].iter().any(|mark| lower.contains(mark)) {
+        if !["show", "@@", "replica_host_status", "version"].iter().any(|mark| lower.contains(mark)) {
             return Outcome::Unchanged;
         }
         let mut tokens = tokens(sql);
@@ -88,7 +89,8 @@ impl Metadata {
 
     /// The variables that the server lacks or has otherwise, with their values as `SHOW VARIABLES` gives them.
     fn variables(&self) -> Vec<(&'static str, String)> {
-        let mut variables = vec![("version_comment", format!("'{COMMENT}'"))];
+        let mut variables =
+            vec![("version", format!("'{IMITATED_VERSION}'")), ("version_comment", format!("'{COMMENT}'"))];
         if self.flavour == Flavour::Aurora {
             variables.push(("aurora_version", format!("'{AURORA_VERSION}'")));
             variables.push(("aurora_server_id", format!("'{}'", self.instance())));
@@ -119,11 +121,13 @@ impl Metadata {
             let (count, replacement) = if token.kind == Kind::Variable {
                 let name = token.lower.trim_start_matches('@');
                 let name = name.rsplit('.').next().unwrap_or(name).trim_matches('`');
-                (1, self.variable(name).map(|value| value + &alias(sql, tokens, at)))
+                (1, self.variable(name).map(|value| value + &alias(sql, tokens, at, at)))
+            } else if is(at, "version") && is(at + 1, "(") && is(at + 2, ")") {
+                (3, Some(format!("'{IMITATED_VERSION}'{}", alias(sql, tokens, at, at + 2))))
             } else if self.flavour != Flavour::Aurora {
                 (1, None)
             } else if is(at, "aurora_version") && is(at + 1, "(") && is(at + 2, ")") {
-                (3, Some(format!("'{AURORA_VERSION}'")))
+                (3, Some(format!("'{AURORA_VERSION}'{}", alias(sql, tokens, at, at + 2))))
             } else if is(at, "information_schema") && is(at + 1, ".") && is(at + 2, "replica_host_status") {
                 (3, Some(self.replica_host_status() + default_name(tokens, at + 3)))
             } else {
@@ -173,13 +177,15 @@ impl Metadata {
     }
 }
 
-/// Keeps the name of a column that is nothing but a variable.
-fn alias(sql: &str, tokens: &[Token], at: usize) -> String {
-    let begins = at.checked_sub(1).and_then(|before| tokens.get(before));
+/// Keeps the name of a column that is nothing but these tokens.
+fn alias(sql: &str, tokens: &[Token], first: usize, last: usize) -> String {
+    let begins = first.checked_sub(1).and_then(|before| tokens.get(before));
     let begins = begins.is_some_and(|token| token.is("select") || token.is(","));
-    let ends = tokens.get(at + 1).is_none_or(|token| [",", "from", "limit", ";"].iter().any(|end| token.is(end)));
-    match tokens.get(at) {
-        Some(token) if begins && ends => format!(" AS `{}`", sql[token.start..token.end].replace('`', "")),
+    let ends = tokens.get(last + 1).is_none_or(|token| [",", "from", "limit", ";"].iter().any(|end| token.is(end)));
+    match (tokens.get(first), tokens.get(last)) {
+        (Some(first), Some(last)) if begins && ends => {
+            format!(" AS `{}`", sql[first.start..last.end].replace('`', ""))
+        }
         _ => String::new(),
     }
 }
@@ -236,6 +242,7 @@ mod tests {
             changed(Flavour::Aurora, "select @@GLOBAL.innodb_read_only as r, 1"),
             "select @@GLOBAL.read_only as r, 1"
         );
+        assert_eq!(changed(Flavour::MultiAz, "SELECT VERSION()"), "SELECT '8.0.39' AS `VERSION()`");
         assert_eq!(
             changed(Flavour::MultiAz, "SELECT 1 WHERE @@version_comment = 'x'"),
             "SELECT 1 WHERE 'Source distribution' = 'x'"

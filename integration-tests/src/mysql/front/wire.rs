@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use super::rename::Renamer;
 use super::rewrite::{Metadata, Outcome};
 use super::tls::Tls;
+use crate::mysql::conf::IMITATED_VERSION;
 
 /// Longer statements are not looked at: none of the metadata's is.
 const LONGEST: usize = 1 << 20;
@@ -154,6 +155,7 @@ fn greet(mut payload: Vec<u8>, with_tls: bool) -> Vec<u8> {
     payload[low..low + 2].copy_from_slice(&[a, b]);
     payload[high..high + 2].copy_from_slice(&[c, d]);
     payload[own..own + 4].fill(0);
+    payload.splice(1..end, IMITATED_VERSION.bytes());
     payload
 }
 
