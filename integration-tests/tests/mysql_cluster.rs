@@ -498,3 +498,22 @@ async fn tls_ends_at_the_front_and_begins_anew() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_node_is_promoted_when_another_comes_back_to_acknowledge() {
+    let cluster = Arc::new(MySqlCluster::builder().rejoin_after(None).start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    cluster.crash(N3).await.unwrap();
+    let alone = cluster.fail_over().await.unwrap_err();
+    assert!(matches!(&alone, Error::WrongState { node: N2, reason, .. } if reason.contains("alone")), "{alone}");
+    assert_eq!(cluster.truth().await, [Truth::Writer, Truth::Reader, Truth::Silent], "nothing was done");
+
+    cluster.set_rejoin_after(Some(Duration::from_millis(200)));
+    let record = cluster.fail_over().await.unwrap();
+    assert_eq!(record.new_writer, N2);
+    assert_eq!(cluster.truth().await, [Truth::Reader, Truth::Writer, Truth::Silent]);
+    cluster.rejoin(N3).await.unwrap();
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    assert_nothing_lost(&cluster, &writer.acknowledged().await).await;
+}

@@ -4,11 +4,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Error;
 use super::cluster::{CONTROL_LIMIT, Inner, MySqlCluster};
 use super::conf::Role;
 use super::control::Control;
 use super::start::{START_LIMIT, first_write};
+use super::{Error, Truth};
 use crate::verbs::{FailoverRecord, Fault, NodeId};
 
 /// How long one step of a failover (a stop, an election) may take.
@@ -99,6 +99,7 @@ impl Inner {
         if let Some(to) = to {
             self.check_candidate(to)?;
         }
+        let helper = self.acknowledger(old_writer, loss)?;
         let t_crash = Instant::now();
         self.lose(old_writer, loss).await?;
         let promotion_time = self.draw_promotion_time(loss);
@@ -106,12 +107,58 @@ impl Inner {
 
         let (chosen, other) = self.elect(old_writer, to).await?;
         let (new_writer, other_node) = (chosen.node, other.as_ref().map(|other| other.node));
-        let t_accepting = self.elevate(chosen, other).await?;
+        let t_accepting = match helper {
+            Some(helper) if other.is_none() => {
+                let back = self.bring_back(helper, new_writer);
+                tokio::try_join!(biased; self.elevate(chosen, None), back)?.0
+            }
+            _ => self.elevate(chosen, other).await?,
+        };
         self.announce(new_writer, other_node);
         if !self.server(old_writer).is_running() {
             self.rejoin_later(old_writer);
         }
         Ok(FailoverRecord { old_writer, new_writer, t_crash, t_accepting, promotion_time })
+    }
+
+    /// Who, of the nodes that are down, comes back to acknowledge the new writer's commits when only one node is left
+    /// to promote; none when two are.
+    ///
+    /// An error, before anything is done, when nobody could be promoted or acknowledge.
+    fn acknowledger(&self, old: NodeId, loss: Loss) -> Result<Option<NodeId>, Error> {
+        let standing: Vec<NodeId> = NodeId::ALL.into_iter().filter(|node| self.stands(*node, old)).collect();
+        let left = match standing[..] {
+            [] => return Err(Error::NoCandidate { old_writer: old }),
+            [left] => left,
+            _ => return Ok(None),
+        };
+        let old_returns = matches!(loss, Loss::Planned | Loss::Fault(Fault::Crash))
+            && self.tuning().rejoin_after.is_some();
+        let waiting = self.returning().into_iter().find(|node| *node != left);
+        match waiting.or(old_returns.then_some(old)) {
+            Some(helper) => Ok(Some(helper)),
+            None => {
+                let reason = "it would be left alone, and a commit waits for a replica; bring another node back first \
+                              (`rejoin`, `restart`, `thaw`), or let old writers come back (`rejoin_after`)";
+                Err(Error::WrongState { verb: "promote", node: left, reason: reason.to_owned() })
+            }
+        }
+    }
+
+    /// Whether a node can be promoted; one that a promotion has passed by has another history.
+    fn stands(&self, node: NodeId, old: NodeId) -> bool {
+        let server = self.server(node);
+        node != old && server.is_running() && !server.is_frozen() && self.is_current(node)
+    }
+
+    /// Brings a node back as the only replica of a writer that is being promoted: its first commit waits for this.
+    async fn bring_back(self: &Arc<Self>, node: NodeId, writer: NodeId) -> Result<(), Error> {
+        if !self.returning().contains(&node) {
+            // It has just been lost: it stays away for as long as it was told.
+            tokio::time::sleep(self.tuning().rejoin_after.unwrap_or_default()).await;
+        }
+        self.wait_for(writer, Truth::Writer, START_LIMIT).await?;
+        self.rejoin_to(node, writer).await
     }
 
     fn check_candidate(&self, to: NodeId) -> Result<(), Error> {
@@ -168,11 +215,7 @@ impl Inner {
         old: NodeId,
         wanted: Option<NodeId>,
     ) -> Result<(Candidate, Option<Candidate>), Error> {
-        let standing = NodeId::ALL.into_iter().filter(|node| {
-            let server = self.server(*node);
-            // One that a promotion has passed by has another history.
-            *node != old && server.is_running() && !server.is_frozen() && self.is_current(*node)
-        });
+        let standing = NodeId::ALL.into_iter().filter(|node| self.stands(*node, old));
         let asked = standing.map(|node| async move {
             let mut control = self.control(node).await?;
             let position = control.stop_receiving(STEP_LIMIT).await?;

@@ -49,6 +49,7 @@ impl Inner {
     /// Brings an old writer back after the pause that was set, unless somebody did or the cluster ended.
     pub(crate) fn rejoin_later(self: &Arc<Self>, node: NodeId) {
         let Some(pause) = self.tuning().rejoin_after else { return };
+        self.returning.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
         // A handle would keep the cluster's folder and servers alive past its end.
         let (inner, stopped) = (Arc::downgrade(self), self.stopped.clone());
         let work = async move {
@@ -76,9 +77,20 @@ impl Inner {
         let _turn = self.turn.lock().await;
         // Asked in this verb's turn: another one may have brought it back meanwhile.
         if self.server(node).is_running() || self.writer() == node {
+            self.returned(node);
             return Ok(());
         }
         self.rejoin_to(node, self.writer()).await
+    }
+
+    /// The nodes that are down and come back by themselves.
+    pub(crate) fn returning(&self) -> Vec<NodeId> {
+        let returning = self.returning.lock().unwrap_or_else(PoisonError::into_inner);
+        returning.iter().copied().filter(|node| !self.server(*node).is_running()).collect()
+    }
+
+    fn returned(&self, node: NodeId) {
+        self.returning.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
     }
 
     async fn restart(&self, node: NodeId) -> Result<(), Error> {
@@ -93,6 +105,7 @@ impl Inner {
         if node != self.writer() {
             control.follow(self.server(self.writer()).address, &self.secret).await?;
         }
+        self.returned(node);
         self.mark_found(node);
         Ok(())
     }
@@ -111,7 +124,7 @@ impl Inner {
     ///
     /// It catches up on an address that no client knows: none reads there what the present history lacks, or misses
     /// what it has.
-    async fn rejoin_to(self: &Arc<Self>, node: NodeId, writer: NodeId) -> Result<(), Error> {
+    pub(crate) async fn rejoin_to(self: &Arc<Self>, node: NodeId, writer: NodeId) -> Result<(), Error> {
         let server = self.server(node);
         self.kill(node).await?;
         let written = self.control(writer).await?.text("position", POSITION).await?.unwrap_or_default();
@@ -138,6 +151,7 @@ impl Inner {
         if self.reader.load(Ordering::Acquire) == writer.index() {
             self.point_reader(node);
         }
+        self.returned(node);
         self.mark_found(node);
         Ok(())
     }

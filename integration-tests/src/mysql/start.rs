@@ -105,6 +105,7 @@ impl MySqlCluster {
             promotions: Mutex::default(),
             draw: Mutex::new(draw),
             tuning: Mutex::new(tuning),
+            returning: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             stopped: CancellationToken::new(),
             watchdog: Mutex::new(Some(watchdog)),
