@@ -58,8 +58,6 @@ pub enum DialectId {
     RdsMultiAzPgCluster,
     /// Community MySQL.
     Mysql,
-    /// MariaDB, from whomever.
-    Mariadb,
     /// One RDS instance for MySQL.
     RdsMysql,
     /// An Aurora MySQL cluster.
@@ -68,6 +66,8 @@ pub enum DialectId {
     GlobalAuroraMysql,
     /// An RDS Multi-AZ DB cluster for MySQL.
     RdsMultiAzMysqlCluster,
+    /// MariaDB.
+    Mariadb,
     /// A dialect that the user brought, with the name it gives itself.
     Custom(&'static str),
 }
@@ -80,11 +80,11 @@ const CODES: [(DialectId, &[&str]); 11] = [
     (DialectId::GlobalAuroraPg, &["global-aurora-pg"]),
     (DialectId::RdsMultiAzPgCluster, &["rds-multi-az-pg-cluster", "multi-az-pg"]),
     (DialectId::Mysql, &["mysql"]),
-    (DialectId::Mariadb, &["mariadb"]),
     (DialectId::RdsMysql, &["rds-mysql"]),
     (DialectId::AuroraMysql, &["aurora-mysql"]),
     (DialectId::GlobalAuroraMysql, &["global-aurora-mysql"]),
     (DialectId::RdsMultiAzMysqlCluster, &["rds-multi-az-mysql-cluster", "multi-az-mysql"]),
+    (DialectId::Mariadb, &["mariadb"]),
 ];
 
 impl DialectId {
@@ -97,11 +97,11 @@ impl DialectId {
             Self::GlobalAuroraPg => "global-aurora-pg",
             Self::RdsMultiAzPgCluster => "rds-multi-az-pg-cluster",
             Self::Mysql => "mysql",
-            Self::Mariadb => "mariadb",
             Self::RdsMysql => "rds-mysql",
             Self::AuroraMysql => "aurora-mysql",
             Self::GlobalAuroraMysql => "global-aurora-mysql",
             Self::RdsMultiAzMysqlCluster => "rds-multi-az-mysql-cluster",
+            Self::Mariadb => "mariadb",
             Self::Custom(name) => name,
         }
     }
