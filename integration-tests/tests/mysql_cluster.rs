@@ -295,7 +295,8 @@ async fn a_promoted_server_keeps_its_connections_or_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_clusters_stand_side_by_side() {
     let (one, two) =
-        tokio::try_join!(MySqlCluster::builder().start(), MySqlCluster::builder().name("orders").start()).unwrap();
+        tokio::try_join!(MySqlCluster::builder().start(), MySqlCluster::builder().name("orders").start())
+            .unwrap();
     let record = one.fail_over().await.unwrap();
     assert_eq!(two.truth().await, [Truth::Writer, Truth::Reader, Truth::Reader]);
     two.wait_until_healthy(LONG).await.unwrap();
@@ -379,7 +380,10 @@ async fn aurora_answers_on_each_node_and_late_where_told() {
         assert_eq!(client.server_version(), (8, 0, 39));
         assert!(shown(&mut client, "aurora_version").await.is_some());
         assert_eq!(shown(&mut client, "version_comment").await.as_deref(), Some("Source distribution"));
-        assert_eq!(text(&mut client, "SELECT @@aurora_server_id").await.as_deref(), Some(cluster.instance(node)));
+        assert_eq!(
+            text(&mut client, "SELECT @@aurora_server_id").await.as_deref(),
+            Some(cluster.instance(node))
+        );
         let read_only: Option<u8> = client.query_first("SELECT @@innodb_read_only").await.unwrap();
         assert_eq!(read_only, Some(u8::from(node != N1)));
         // By a prepared statement, too, and with a condition of the user's own.
@@ -411,7 +415,10 @@ async fn aurora_answers_on_each_node_and_late_where_told() {
     cluster.update_topology(&[N2]);
     let mut client = cluster.connect_app(N2).await.unwrap();
     assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some("shop-3"));
-    assert!(tokio::net::TcpStream::connect(cluster.server_address(N1)).await.is_err(), "refused while it is down");
+    assert!(
+        tokio::net::TcpStream::connect(cluster.server_address(N1)).await.is_err(),
+        "refused while it is down"
+    );
 
     // And late by a time.
     cluster.wait_until_healthy(LONG).await.unwrap();
@@ -491,7 +498,8 @@ async fn tls_ends_at_the_front_and_begins_anew() {
             .with_disable_built_in_roots(true)
             .with_danger_tls_hostname_override(Some(cluster.instance_endpoint(N2)));
         let mut client = Conn::new(cluster.app_config(N2).ssl_opts(tls)).await.unwrap();
-        let cipher = "SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'Ssl_cipher'";
+        let cipher =
+            "SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'Ssl_cipher'";
         assert!(text(&mut client, cipher).await.is_some_and(|cipher| !cipher.is_empty()), "{flavour:?}");
         if flavour == Flavour::Aurora {
             assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some("shop-1"));
@@ -506,7 +514,10 @@ async fn the_last_node_is_promoted_when_another_comes_back_to_acknowledge() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     cluster.crash(N3).await.unwrap();
     let alone = cluster.fail_over().await.unwrap_err();
-    assert!(matches!(&alone, Error::WrongState { node: N2, reason, .. } if reason.contains("alone")), "{alone}");
+    assert!(
+        matches!(&alone, Error::WrongState { node: N2, reason, .. } if reason.contains("alone")),
+        "{alone}"
+    );
     assert_eq!(cluster.truth().await, [Truth::Writer, Truth::Reader, Truth::Silent], "nothing was done");
 
     cluster.set_rejoin_after(Some(Duration::from_millis(200)));

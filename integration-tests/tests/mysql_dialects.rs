@@ -54,7 +54,10 @@ impl DriverConnection for Bare {
         let mut answer = conn.query_iter(sql).await.map_err(wrapped)?;
         let columns = answer.columns_ref().iter().map(|column| column.name_str().into_owned()).collect();
         let rows: Vec<Row> = answer.collect().await.map_err(wrapped)?;
-        Ok(Rows::new(columns, rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect()))
+        Ok(Rows::new(
+            columns,
+            rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect(),
+        ))
     }
 
     async fn ping(&self, _deadline: Deadline) -> Result<()> {
@@ -124,17 +127,20 @@ async fn mariadb_has_roles_and_no_topology() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_flavour_is_detected_and_its_topology_follows_a_switchover() {
-    for (flavour, id) in [
-        (Flavour::Aurora, DialectId::AuroraMysql),
-        (Flavour::MultiAz, DialectId::RdsMultiAzMysqlCluster),
-    ] {
+    for (flavour, id) in
+        [(Flavour::Aurora, DialectId::AuroraMysql), (Flavour::MultiAz, DialectId::RdsMultiAzMysqlCluster)]
+    {
         let cluster = MySqlCluster::builder().flavour(flavour).start().await.unwrap();
         let provider = provider(&cluster, id);
         for round in [N1, N3] {
             for node in cluster.nodes() {
                 let connection = Bare::connect(&cluster, node).await;
                 for hint in [EndpointHint::Cluster, EndpointHint::Instance, EndpointHint::Other] {
-                    assert_eq!(detected(&connection, hint).await.unwrap().dialect.id(), id, "{node} {hint:?}");
+                    assert_eq!(
+                        detected(&connection, hint).await.unwrap().dialect.id(),
+                        id,
+                        "{node} {hint:?}"
+                    );
                 }
                 let topology = provider.refresh(&connection, soon()).await.unwrap();
                 assert_eq!(writer(&topology), cluster.instance_endpoint(round), "{id} on {node}");

@@ -94,7 +94,8 @@ impl ConnectorCore {
         }
         let needs_topology = factories.iter().any(|factory| factory.needs_topology());
         let options = options(&settings, &rds, default_port)?;
-        if let Some(dialect) = options.dialect.as_ref().filter(|dialect| dialect.engine() != driver.engine()) {
+        if let Some(dialect) = options.dialect.as_ref().filter(|dialect| dialect.engine() != driver.engine())
+        {
             return Err(Error::config(format!(
                 "`wrapper_dialect={}` is a kind of {}, but the driver {} speaks to {}; name one of its dialects, or leave \
                  `wrapper_dialect` out",

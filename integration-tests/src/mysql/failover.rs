@@ -132,8 +132,8 @@ impl Inner {
             [left] => left,
             _ => return Ok(None),
         };
-        let old_returns = matches!(loss, Loss::Planned | Loss::Fault(Fault::Crash))
-            && self.tuning().rejoin_after.is_some();
+        let old_returns =
+            matches!(loss, Loss::Planned | Loss::Fault(Fault::Crash)) && self.tuning().rejoin_after.is_some();
         let waiting = self.returning().into_iter().find(|node| *node != left);
         match waiting.or(old_returns.then_some(old)) {
             Some(helper) => Ok(Some(helper)),

@@ -48,7 +48,8 @@ impl Programs {
         let folder = server.parent().unwrap_or(Path::new("/"));
         // As in Debian, in an unpacked archive, and in an installation prefix.
         let folders = [folder.to_owned(), folder.join("../bin"), folder.join("../scripts")];
-        let installer = folders.iter().map(|folder| folder.join("mariadb-install-db")).find(|file| file.is_file());
+        let installer =
+            folders.iter().map(|folder| folder.join("mariadb-install-db")).find(|file| file.is_file());
         let installer = installer.ok_or("no mariadb-install-db beside it")?;
         Ok(Self { server, installer })
     }

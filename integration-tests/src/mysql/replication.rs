@@ -24,7 +24,8 @@ impl Control {
     pub(crate) async fn follow(&mut self, source: std::net::SocketAddr, secret: &str) -> Result<(), Error> {
         let what = "follow the writer";
         self.run(what, "STOP SLAVE").await?;
-        self.run(what, "SET GLOBAL rpl_semi_sync_master_enabled = OFF, rpl_semi_sync_slave_enabled = ON").await?;
+        self.run(what, "SET GLOBAL rpl_semi_sync_master_enabled = OFF, rpl_semi_sync_slave_enabled = ON")
+            .await?;
         // The position in the table may be another one after a crash, or after a time as the writer.
         let position = self.text(what, POSITION).await?.unwrap_or_default();
         self.run(what, &format!("SET GLOBAL gtid_slave_pos = '{position}'")).await?;
@@ -73,7 +74,10 @@ impl Control {
     }
 
     /// What keeps the server from replicating from the one at this address; none when it does.
-    pub(crate) async fn does_not_follow(&mut self, source: std::net::SocketAddr) -> Result<Option<String>, Error> {
+    pub(crate) async fn does_not_follow(
+        &mut self,
+        source: std::net::SocketAddr,
+    ) -> Result<Option<String>, Error> {
         let Some(row) = self.replica_status().await? else { return Ok(Some("it follows nobody".to_owned())) };
         let wanted = [
             ("Slave_IO_Running", "Yes".to_owned()),
@@ -113,7 +117,8 @@ impl Inner {
         let end = Instant::now() + limit;
         loop {
             let status = control.replica_status().await?;
-            let yes = |name| status.as_ref().and_then(|row| field(row, name)).is_some_and(|value| value == "Yes");
+            let yes =
+                |name| status.as_ref().and_then(|row| field(row, name)).is_some_and(|value| value == "Yes");
             if yes("Slave_IO_Running") && yes("Slave_SQL_Running") {
                 break;
             }

@@ -72,7 +72,8 @@ impl MySqlCluster {
             let mut behind = server.address;
             if with_front {
                 let at = if options.with_proxy { network.server(index as u8) } else { clients_reach[index] };
-                let front = Front::start(at, server, options.flavour, topology.clone(), options.tls.as_ref())?;
+                let front =
+                    Front::start(at, server, options.flavour, topology.clone(), options.tls.as_ref())?;
                 fronts.push(front);
                 behind = at;
             }
@@ -141,7 +142,11 @@ impl Inner {
         let mut command = account.command(&programs.installer);
         command.arg("--no-defaults").arg(format!("--datadir={}", seed.display()));
         command.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
-        command.args(["--innodb-log-file-size=8M", "--innodb-use-native-aio=OFF", "--innodb-flush-method=fsync"]);
+        command.args([
+            "--innodb-log-file-size=8M",
+            "--innodb-use-native-aio=OFF",
+            "--innodb-flush-method=fsync",
+        ]);
         command.arg(format!("--tmpdir={}", self.root.display()));
         command.current_dir(&self.root).env("LC_ALL", "C").stdin(Stdio::null());
         let run = tokio::process::Command::from(command).kill_on_drop(true).output();
@@ -202,7 +207,9 @@ impl Inner {
             format!("CREATE DATABASE `{database}`"),
             format!("GRANT ALL PRIVILEGES ON `{database}`.* TO '{user}'@'%'"),
             format!("CREATE DATABASE {HARNESS_SCHEMA}"),
-            format!("CREATE TABLE {HARNESS_SCHEMA}.accepting (at timestamp(6) NOT NULL DEFAULT now(6)) ENGINE=InnoDB"),
+            format!(
+                "CREATE TABLE {HARNESS_SCHEMA}.accepting (at timestamp(6) NOT NULL DEFAULT now(6)) ENGINE=InnoDB"
+            ),
         ];
         if self.options.flavour == Flavour::MultiAz {
             statements.push(
@@ -212,7 +219,8 @@ impl Inner {
             );
             for node in NodeId::ALL {
                 let (id, endpoint) = (self.server(node).server_id, self.instance_endpoint(node));
-                let row = format!("INSERT INTO mysql.rds_topology VALUES ('{id}', '{endpoint}', {})", self.port);
+                let row =
+                    format!("INSERT INTO mysql.rds_topology VALUES ('{id}', '{endpoint}', {})", self.port);
                 statements.push(row);
             }
             statements.push(format!("GRANT SELECT ON mysql.rds_topology TO '{user}'@'%'"));

@@ -39,7 +39,8 @@ fn caused_by(cause: Error, text: String) -> Error {
 
 /// The user as it stands in a GRANT: `'app'@'%'`.
 fn grantee(evidence: Option<&Rows>) -> String {
-    let name = evidence.and_then(|rows| optional(rows, 0, "user_name")).and_then(|name| name.rsplit_once('@'));
+    let name =
+        evidence.and_then(|rows| optional(rows, 0, "user_name")).and_then(|name| name.rsplit_once('@'));
     let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"));
     name.map_or("the user".to_owned(), |(user, host)| format!("{}@{}", quoted(user), quoted(host)))
 }

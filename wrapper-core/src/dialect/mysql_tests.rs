@@ -46,7 +46,8 @@ async fn detected(
 async fn servers_without_a_topology_are_told_apart_in_one_round_trip() {
     let mysql = variables(&[("version", "8.4.3"), ("version_comment", "MySQL Community Server - GPL")]);
     let percona = variables(&[("version", "8.0.36-28"), ("version_comment", "Percona Server (GPL)")]);
-    let mariadb = variables(&[("version", "10.11.19-MariaDB-0+deb12u1-log"), ("version_comment", "Debian 12")]);
+    let mariadb =
+        variables(&[("version", "10.11.19-MariaDB-0+deb12u1-log"), ("version_comment", "Debian 12")]);
     for hint in HINTS {
         let cases =
             [(&mysql, DialectId::Mysql), (&percona, DialectId::Mysql), (&mariadb, DialectId::Mariadb)];
@@ -124,7 +125,9 @@ async fn an_answer_that_is_not_one_names_the_setting() {
 
 #[test]
 fn roles_are_read_as_numbers_and_as_words() {
-    for id in [DialectId::Mysql, DialectId::Mariadb, DialectId::AuroraMysql, DialectId::RdsMultiAzMysqlCluster] {
+    for id in
+        [DialectId::Mysql, DialectId::Mariadb, DialectId::AuroraMysql, DialectId::RdsMultiAzMysqlCluster]
+    {
         let dialect = dialect_for(id).unwrap();
         for (value, expected) in [
             ("0", HostRole::Writer),
@@ -176,7 +179,8 @@ fn auroras_rows_are_read_whole() {
 
 fn multi_az() -> RdsProvider {
     let template = InstanceTemplate::parse("?.xyz.us-east-2.rds.amazonaws.com").unwrap();
-    let host = crate::host::HostInfo::new("db.cluster-xyz.us-east-2.rds.amazonaws.com", 3306, HostRole::Unknown);
+    let host =
+        crate::host::HostInfo::new("db.cluster-xyz.us-east-2.rds.amazonaws.com", 3306, HostRole::Unknown);
     RdsProvider::new(dialect_for(DialectId::RdsMultiAzMysqlCluster).unwrap(), template, 3306, [host]).unwrap()
 }
 

@@ -181,7 +181,8 @@ impl Metadata {
 fn alias(sql: &str, tokens: &[Token], first: usize, last: usize) -> String {
     let begins = first.checked_sub(1).and_then(|before| tokens.get(before));
     let begins = begins.is_some_and(|token| token.is("select") || token.is(","));
-    let ends = tokens.get(last + 1).is_none_or(|token| [",", "from", "limit", ";"].iter().any(|end| token.is(end)));
+    let ends =
+        tokens.get(last + 1).is_none_or(|token| [",", "from", "limit", ";"].iter().any(|end| token.is(end)));
     match (tokens.get(first), tokens.get(last)) {
         (Some(first), Some(last)) if begins && ends => {
             format!(" AS `{}`", sql[first.start..last.end].replace('`', ""))
@@ -193,8 +194,22 @@ fn alias(sql: &str, tokens: &[Token], first: usize, last: usize) -> String {
 /// The name of a table that has been replaced by a query, unless the statement gives it one.
 fn default_name(tokens: &[Token], after: usize) -> &'static str {
     const GO_ON: [&str; 16] = [
-        "where", "order", "group", "having", "limit", "join", "inner", "left", "right", "cross", "natural", "on",
-        "using", "union", "for", "straight_join",
+        "where",
+        "order",
+        "group",
+        "having",
+        "limit",
+        "join",
+        "inner",
+        "left",
+        "right",
+        "cross",
+        "natural",
+        "on",
+        "using",
+        "union",
+        "for",
+        "straight_join",
     ];
     match tokens.get(after) {
         Some(token) if token.kind == Kind::Word && !GO_ON.contains(&token.lower.as_str()) => "",
@@ -208,7 +223,8 @@ mod tests {
     use crate::mysql::topology::Row;
 
     fn metadata(flavour: Flavour) -> Metadata {
-        let rows = [1_u32, 2, 3].map(|id| Row { instance: format!("shop-{id}"), server_id: id, lost_at: None });
+        let rows =
+            [1_u32, 2, 3].map(|id| Row { instance: format!("shop-{id}"), server_id: id, lost_at: None });
         let [first, second, _] = NodeId::ALL;
         Metadata { node: second, flavour, topology: Topology::new(rows.to_vec(), first) }
     }
@@ -237,7 +253,10 @@ mod tests {
 
     #[test]
     fn variables_keep_their_columns_names() {
-        assert_eq!(changed(Flavour::Aurora, "SELECT @@aurora_server_id"), "SELECT 'shop-2' AS `@@aurora_server_id`");
+        assert_eq!(
+            changed(Flavour::Aurora, "SELECT @@aurora_server_id"),
+            "SELECT 'shop-2' AS `@@aurora_server_id`"
+        );
         assert_eq!(
             changed(Flavour::Aurora, "select @@GLOBAL.innodb_read_only as r, 1"),
             "select @@GLOBAL.read_only as r, 1"
@@ -251,9 +270,11 @@ mod tests {
 
     #[test]
     fn the_status_table_becomes_a_query_with_a_name() {
-        let bare = changed(Flavour::Aurora, "SELECT server_id FROM INFORMATION_SCHEMA.replica_host_status WHERE 1");
+        let bare =
+            changed(Flavour::Aurora, "SELECT server_id FROM INFORMATION_SCHEMA.replica_host_status WHERE 1");
         assert!(bare.contains(") AS replica_host_status WHERE 1"), "{bare}");
-        let named = changed(Flavour::Aurora, "SELECT s.cpu FROM `information_schema`.`REPLICA_HOST_STATUS` s;");
+        let named =
+            changed(Flavour::Aurora, "SELECT s.cpu FROM `information_schema`.`REPLICA_HOST_STATUS` s;");
         assert!(named.ends_with(") s;"), "{named}");
         assert!(named.contains("'shop-1' AS SERVER_ID, 'MASTER_SESSION_ID'"), "{named}");
     }

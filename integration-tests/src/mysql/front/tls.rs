@@ -27,7 +27,8 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     pub(super) fn new(given: &options::Tls) -> io::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let chain = CertificateDer::pem_slice_iter(given.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let chain =
+            CertificateDer::pem_slice_iter(given.certificate.as_bytes()).collect::<Result<Vec<_>, _>>();
         let key = PrivateKeyDer::from_pem_slice(given.key.as_bytes()).map_err(io::Error::other)?;
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()

@@ -40,7 +40,9 @@ pub(super) fn tokens(sql: &str) -> Vec<Token> {
         let (kind, end) = match at(start) {
             byte if byte.is_ascii_whitespace() => (None, start + 1),
             b'#' => (None, line_end(bytes, start)),
-            b'-' if at(start + 1) == b'-' && (at(start + 2).is_ascii_whitespace() || start + 2 >= bytes.len()) => {
+            b'-' if at(start + 1) == b'-'
+                && (at(start + 2).is_ascii_whitespace() || start + 2 >= bytes.len()) =>
+            {
                 (None, line_end(bytes, start))
             }
             // Text in `/*! … */` is run by the server, but no metadata query uses it.

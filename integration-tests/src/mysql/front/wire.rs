@@ -31,11 +31,12 @@ pub(super) async fn relay(
     metadata: &Metadata,
     tls: Option<&Tls>,
 ) -> io::Result<()> {
+    let mut first = [0];
     let greeting = tokio::select! {
         biased;
         greeting = Packet::read(&mut server) => greeting?,
         // A client speaks only after the greeting: this is its end.
-        _ = client.readable() => return Ok(()),
+        _ = client.peek(&mut first) => return Ok(()),
     };
     Packet { payload: greet(greeting.payload, tls.is_some()), ..greeting }.write(&mut client).await?;
     let answer = Packet::read(&mut client).await?;
@@ -130,7 +131,8 @@ async fn answers(
 
 /// Makes the greeting that of a MySQL server which offers nothing that would hide statements from the front.
 fn greet(mut payload: Vec<u8>, with_tls: bool) -> Vec<u8> {
-    let Some(end) = payload.iter().position(|byte| *byte == 0).filter(|_| payload.first() == Some(&10)) else {
+    let Some(end) = payload.iter().position(|byte| *byte == 0).filter(|_| payload.first() == Some(&10))
+    else {
         // An error instead of a greeting.
         return payload;
     };
