@@ -2,8 +2,8 @@
 //!
 //! It changes three things and passes every other byte on: the text of statements ([`rewrite`]), the names of the
 //! columns of `SHOW REPLICA STATUS` (MySQL 8's instead of MariaDB's), and the server's greeting: its version, and the
-//! abilities that would hide statements from the front (compression, query attributes). TLS ends here and begins anew behind; login packets
-//! pass through.
+//! abilities that would hide statements from the front (compression, query attributes). TLS ends here and begins anew
+//! behind; login packets pass through.
 
 mod rename;
 mod rewrite;

@@ -120,6 +120,6 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(tokens("'open").len(), 1);
-        assert_eq!(tokens("ä@@b€").len(), 3);
+        assert_eq!(tokens("ä@@b€").len(), 2);
     }
 }
