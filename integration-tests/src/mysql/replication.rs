@@ -156,7 +156,7 @@ pub(crate) fn field(row: &Row, name: &str) -> Option<String> {
 
 /// The running number in a position such as `0-1131170323-57`; 0 for none. Only one domain is in use.
 pub(crate) fn number(position: &str) -> u64 {
-    let last = position.split(',').filter(|part| part.trim().starts_with("0-")).next_back();
+    let last = position.split(',').rfind(|part| part.trim().starts_with("0-"));
     last.and_then(|part| part.trim().rsplit('-').next()?.parse().ok()).unwrap_or_default()
 }
 
