@@ -50,12 +50,22 @@ impl Cluster {
     ) -> Result<Connected> {
         let provider = self.learn(&connected.connection, deadline).await?;
         let status = self.status(&*connected.connection, &provider, deadline).await?;
+        let believed = self.believes(&connected.host, &status);
         connected.host = self.identified(&connected.host, &status);
+        let demoted = status.accepts_writes && !believed;
+        if demoted {
+            connected.host = connected.host.with_role(HostRole::Reader);
+        }
         let found = connected.host.role;
         if role != HostRole::Unknown && found != role {
+            let why = if demoted {
+                " (it still accepts writes, but names another host as the writer, though it named itself before)"
+            } else {
+                ""
+            };
             let error = Error::new(
                 ErrorKind::WrongRole,
-                format!("{} is a {found}, but a {role} was asked for", connected.host.key),
+                format!("{} is a {found}, but a {role} was asked for{why}", connected.host.key),
             )
             .with_host(connected.host.host());
             connected.connection.kill(error.clone());

@@ -135,10 +135,9 @@ impl ClusterCore {
         let deadline = Deadline::after(limit, "topology_monitoring_socket_timeout");
         let Some(provider) = self.provider() else { return false };
         let Ok(status) = self.status(&**open.connection(), provider, deadline).await else { return false };
-        if !status.accepts_writes || !self.believes(open.host(), &status) {
+        if !self.believes(open.host(), &status) {
             return false;
         }
-        self.note_claim(open.host(), &status);
         let writer = self.identified(open.host(), &status);
         let topology = if provider.is_dynamic() {
             match provider.refresh(&**open.connection(), deadline).await {
@@ -194,7 +193,6 @@ impl ClusterCore {
             };
             match finding {
                 Some(Finding::Writer { connection, status, answers }) => {
-                    self.note_claim(connection.host(), &status);
                     let writer = self.identified(connection.host(), &status);
                     self.publish_verified(self.known().with_writer(&writer), answers);
                     return connection;
@@ -223,22 +221,6 @@ impl ClusterCore {
                 None => pending().await,
             }
         }
-    }
-
-    /// Whether a host that accepts writes is believed to be the writer.
-    ///
-    /// A writer that has lost the role may still accept writes for a moment: it no longer names itself, though it did
-    /// before. One that was just promoted may not name itself yet, because its topology is late: it never did before.
-    pub(super) fn believes(&self, host: &HostInfo, status: &HostStatus) -> bool {
-        let key = self.identified(host, status).key;
-        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        status.claims_writer != Some(false) || named.as_ref() != Some(&key)
-    }
-
-    fn note_claim(&self, host: &HostInfo, status: &HostStatus) {
-        let key = self.identified(host, status).key;
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        *named = (status.claims_writer != Some(false)).then_some(key);
     }
 
     fn probe_failed(&self, host: &HostInfo, error: crate::Error) {

@@ -74,7 +74,7 @@ pub(super) async fn probe(core: Arc<ClusterCore>, host: HostInfo, findings: mpsc
             Err(error) => Err(error),
         };
         match status {
-            Ok(status) if status.accepts_writes && core.believes(&host, &status) => {
+            Ok(status) if core.believes(&host, &status) => {
                 // Whoever gets the finding owns the connection; nothing is left to ask here.
                 let _ = findings.send(Finding::Writer { connection: open, status, answers });
                 return;
