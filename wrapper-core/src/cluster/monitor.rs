@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::probe::{Finding, probe};
+use super::probe::{Finding, probe, view};
 use super::{ClusterCore, MonitorConnection};
 use crate::env::Deadline;
 use crate::error::{ErrorClass, ErrorKind};
@@ -141,7 +141,7 @@ impl ClusterCore {
         let writer = self.identified(open.host(), &status);
         let topology = if provider.is_dynamic() {
             match provider.refresh(&**open.connection(), deadline).await {
-                Ok(topology) => topology.with_writer(&writer),
+                Ok(topology) => topology.with_writer(listed(&topology, &status).unwrap_or(&writer)),
                 // The writer has just answered for itself; what it cannot tell of the others is known from before.
                 Err(error) if error.kind() == ErrorKind::Topology => self.known().with_writer(&writer),
                 Err(_) => return false,
@@ -193,8 +193,14 @@ impl ClusterCore {
             };
             match finding {
                 Some(Finding::Writer { connection, status, answers }) => {
+                    // Without a topology only the configured endpoint is known, which is no instance.
+                    let known = match self.topology() {
+                        Some(_) => self.known(),
+                        None => view(self, &connection).await.unwrap_or_else(|| self.known()),
+                    };
                     let writer = self.identified(connection.host(), &status);
-                    self.publish_verified(self.known().with_writer(&writer), answers);
+                    let writer = listed(&known, &status).unwrap_or(&writer);
+                    self.publish_verified(known.with_writer(writer), answers);
                     return connection;
                 }
                 Some(Finding::Answered { host, view }) => {
@@ -240,6 +246,11 @@ impl ClusterCore {
             _ => Topology::new(self.options.hosts.clone()),
         }
     }
+}
+
+/// The host of `topology` that is the one whose status this is.
+fn listed<'t>(topology: &'t Topology, status: &HostStatus) -> Option<&'t HostInfo> {
+    status.id.as_deref().and_then(|id| topology.find_id(id))
 }
 
 /// Marks the monitor as not running when its task ends, however it ends.

@@ -102,7 +102,8 @@ pub(super) async fn probe(core: Arc<ClusterCore>, host: HostInfo, findings: mpsc
     }
 }
 
-async fn view(core: &Arc<ClusterCore>, open: &MonitorConnection) -> Option<Topology> {
+/// The cluster as the host behind `open` sees it.
+pub(super) async fn view(core: &Arc<ClusterCore>, open: &MonitorConnection) -> Option<Topology> {
     let provider = core.provider().filter(|provider| provider.is_dynamic())?;
     let deadline = Deadline::after(STATUS_TIMEOUT, "the probe's time limit");
     provider.refresh(&**open.connection(), deadline).await.ok()

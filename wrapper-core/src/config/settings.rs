@@ -103,7 +103,9 @@ settings! {
     cluster_instance_host_pattern: Option<InstanceTemplate> = None,
         Row::of("core", &[same("clusterInstanceHostPattern")]).unset("from the host name");
 
-    /// The time for one whole connect: name resolution, TCP, TLS, start-up and login together.
+    /// The time for one whole connect: name resolution, TCP, TLS, start-up, login and proof of the role, all attempts
+    /// together. A failover at connect time (`enable_connect_failover`) comes on top, within `failover_timeout`; in a
+    /// failover it bounds the connect to one host.
     connect_timeout: Duration = secs(10),
         Row::of("core", &[ms("connectTimeout"), ms("wrapperConnectTimeout")]).bare_seconds().not_zero();
     /// The time for one call of the application.
@@ -163,9 +165,10 @@ settings! {
     /// Whether session state (read-only, isolation level, search path, …) is carried over to the new host.
     transfer_session_state_on_switch: bool = true,
         Row::of("core", &[same("transferSessionStateOnSwitch")]);
-    /// Whether a transaction that is open on the old host is rolled back when the session is switched.
+    /// Accepted for the sake of the peers' URLs.
     rollback_on_switch: bool = true,
-        Row::of("core", &[same("rollbackOnSwitch")]);
+        Row::of("core", &[same("rollbackOnSwitch")])
+            .no_effect("a transaction never moves to another host: the server rolls it back when the switch closes its connection");
     /// Accepted for the sake of the peers' URLs.
     reset_session_state_on_close: bool = true,
         Row::of("core", &[same("resetSessionStateOnClose")])
@@ -174,7 +177,7 @@ settings! {
     /// Whether failover is on, where the plugin is in the list.
     enable_failover: bool = true,
         Row::of("failover", &[same("enableClusterAwareFailover")]);
-    /// Whether a failed connect leads to a failover too.
+    /// Whether a failed connect leads to a failover too, within `failover_timeout`.
     enable_connect_failover: bool = false,
         Row::of("failover", &[same("enableConnectFailover")]);
     /// What a failover looks for.
@@ -185,8 +188,8 @@ settings! {
     failover_timeout: Duration = secs(300),
         Row::of("failover", &[ms("failoverTimeoutMs")]).not_zero();
     /// How a reader is chosen in a failover.
-    failover_reader_host_selector_strategy: Strategy = Strategy::Random,
-        Row::of("failover", &[same("failoverReaderHostSelectorStrategy")]);
+    failover_reader_host_selector_strategy: Option<Strategy> = None,
+        Row::of("failover", &[same("failoverReaderHostSelectorStrategy")]).unset("`reader_host_selector_strategy`");
     /// The time for one connect to a reader in a failover.
     failover_reader_connect_timeout: Option<Duration> = None,
         Row::of("failover", &[ms("failoverReaderConnectTimeoutMs")]).unset("`connect_timeout`");
@@ -212,10 +215,11 @@ settings! {
     monitor_disposal_time: Duration = secs(600),
         Row::of("efm", &[ms("monitorDisposalTime"), ms("monitorDisposalTimeMs")]).not_zero();
     /// The time for one connect of a host monitor.
-    monitoring_connect_timeout: Duration = secs(3),
+    monitoring_connect_timeout: Option<Duration> = None,
         Row::of("efm", &[drv("monitoring-connect_timeout"), ms("monitoring-connectTimeout")])
             .bare_seconds()
-            .not_zero();
+            .not_zero()
+            .unset("the time for one probe");
     /// The time for one probe of a host monitor.
     monitoring_socket_timeout: Option<Duration> = None,
         Row::of("efm", &[drv("monitoring-socket_timeout"), ms("monitoring-socketTimeout")])
@@ -223,16 +227,18 @@ settings! {
             .unset("`failure_detection_interval`, at most 3s");
 
     /// How an instance is chosen in place of a cluster endpoint on the first connect.
-    reader_initial_connection_host_selector_strategy: Strategy = Strategy::Random,
+    reader_initial_connection_host_selector_strategy: Option<Strategy> = None,
         Row::of("initial_connection", &[
             same("readerInitialConnectionHostSelectorStrategy"),
             same("initial_connection_host_selector_strategy"),
             same("initialConnectionHostSelectorStrategy"),
-        ]);
-    /// The time for finding a host of the wanted role on connect, all attempts together.
-    open_connection_retry_timeout: Duration = secs(30),
+        ]).unset("`reader_host_selector_strategy`");
+    /// The time for finding a host of the wanted role on connect, all attempts together; not longer than
+    /// `connect_timeout`, of which it is a part.
+    open_connection_retry_timeout: Option<Duration> = None,
         Row::of("initial_connection", &[ms("openConnectionRetryTimeoutMs"), ms("initialConnectionRetryTimeoutMs")])
-            .not_zero();
+            .not_zero()
+            .unset("`connect_timeout`");
     /// The pause before the next attempt when a host had the wrong role.
     open_connection_retry_interval: Duration = secs(1),
         Row::of("initial_connection", &[
@@ -249,7 +255,7 @@ settings! {
     verify_opened_connection_type: Option<VerifyRole> = None,
         Row::of("initial_connection", &[same("verifyOpenedConnectionType")]).unset("by the kind of endpoint");
 
-    /// How a reader is chosen when reads are routed.
+    /// How a reader is chosen, where the setting of the plugin that chooses is not given.
     reader_host_selector_strategy: Strategy = Strategy::Random,
         Row::of("selection", &[same("readerHostSelectorStrategy")]);
     /// Weights for `round_robin`, as `host:weight,host:weight`; a host is an instance's id or host name.
