@@ -229,7 +229,7 @@ fn chosen(
 fn options(settings: &Settings, rds: &RdsHost, default_port: u16) -> Result<ClusterOptions> {
     let hosts: Vec<HostInfo> =
         settings.hosts().iter().map(|(host, port)| HostInfo::new(host, *port, HostRole::Unknown)).collect();
-    let dialect = settings.wrapper_dialect.map(|code| dialect_for(code.as_str().parse()?)).transpose()?;
+    let dialect = settings.wrapper_dialect.map(dialect_for).transpose()?;
     let hint = match rds.kind() {
         EndpointKind::WriterCluster | EndpointKind::ReaderCluster | EndpointKind::CustomCluster => {
             EndpointHint::Cluster

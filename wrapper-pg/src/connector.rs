@@ -39,6 +39,7 @@ const DRIVER_NAMES: &[&str] = &[
     "sslkey",
     "sslmode",
     "sslnegotiation",
+    "sslpassword",
     "sslrootcert",
     "target_session_attrs",
     "tcp_user_timeout",
@@ -63,10 +64,23 @@ const GOODBYE: Duration = Duration::from_millis(250);
 /// let rows = client.query("SELECT id FROM orders WHERE customer = $1", &[&7_i32]).await?;
 /// # let _ = rows; Ok(()) }
 /// ```
+///
+/// # What a switch carries over
+///
+/// Settings that were made with `SET`, `SET SESSION CHARACTERISTICS`, `SET ROLE`, `SET SESSION AUTHORIZATION`, or with a
+/// `SELECT` of `set_config()` calls whose arguments are literals (`RESET` and `DISCARD ALL` undo them); whatever the
+/// server reports by itself, however it was set (time zone, date style, application name; `search_path` from
+/// PostgreSQL 18 on); LISTEN. What was set in a transaction counts when that has committed.
+///
+/// Not carried over: what `set_config()` sets from a parameter or an expression and what functions set, unless the
+/// server reports it; what a statement has set, or reset, whose future was dropped before its answer; temporary tables,
+/// advisory locks, cursors. A [`switch_hook`](ConnectorBuilder::switch_hook) can do that.
+/// `transfer_session_state_on_switch=false` turns it off.
 #[derive(Clone, Debug)]
 pub struct Connector {
     core: ConnectorCore,
     hook: HookSlot,
+    tls: Arc<str>,
 }
 
 #[derive(Clone, Default)]
@@ -120,7 +134,11 @@ impl Connector {
         let mut options = SessionOptions::default();
         options.socket_timeout = self.core.settings().socket_timeout;
         options.transfer_state = self.core.settings().transfer_session_state_on_switch;
-        options.hook = Some(Arc::new(Hook { hub: hub.clone(), user: self.hook.0.clone() }));
+        options.hook = Some(Arc::new(Hook {
+            hub: hub.clone(),
+            transfer: options.transfer_state,
+            user: self.hook.0.clone(),
+        }));
         let session = self.core.open::<PgConnection>(options).await?;
         hub.attach(&session.load().connection);
         Ok(Client::new(session, hub))
@@ -133,7 +151,7 @@ impl Connector {
     /// A configuration error.
     pub fn derive(&self, host: &str) -> Result<Self> {
         let port = self.core.endpoint().port();
-        Ok(Self { core: self.core.derive(host, port)?, hook: self.hook.clone() })
+        Ok(Self { core: self.core.derive(host, port)?, hook: self.hook.clone(), tls: Arc::clone(&self.tls) })
     }
 
     /// The cluster: topology, counts, events.
@@ -146,9 +164,9 @@ impl Connector {
         self.core.settings()
     }
 
-    /// The effective settings and where each came from; secrets are masked.
+    /// The effective settings and where each came from, the plugins in their order, who encrypts; secrets are masked.
     pub fn explain(&self) -> String {
-        self.core.explain()
+        format!("{}\nTLS: {}", self.core.explain(), self.tls)
     }
 
     /// The reports of the last switches of the cluster's clients, oldest first.
@@ -322,9 +340,11 @@ impl ConnectorBuilder {
         if let Some(credentials) = self.credentials {
             driver = driver.credentials(credentials);
         }
+        let driver = driver.build()?;
+        let tls = driver.tls().into();
         let core = ConnectorCore::new(ConnectorParts {
             settings,
-            driver: Arc::new(driver.build()?),
+            driver: Arc::new(driver),
             env: self.env,
             registry: self.registry,
             default_plugins: wrapper_plugins::default_plugins(),
@@ -334,7 +354,7 @@ impl ConnectorBuilder {
         })?;
         // A fresh cell is empty.
         let _ = home.set(Arc::downgrade(core.cluster().core()));
-        Ok(Connector { core, hook: self.hook })
+        Ok(Connector { core, hook: self.hook, tls })
     }
 }
 
@@ -357,17 +377,19 @@ fn spawner(home: Arc<OnceLock<Weak<ClusterCore>>>) -> Spawner {
 fn driver_config(config: Config, tls: TlsSettings, settings: &Settings) -> Result<(Config, TlsSettings)> {
     let mut text = String::new();
     let mut tls = tls;
+    let (mut certificate, mut key) = (None, None);
     for (name, value) in settings.driver_parameters() {
         match name {
             "sslmode" => tls = tls.mode(value.expose().parse()?),
             "sslrootcert" => tls = tls.roots(value.expose().parse()?),
             "tls_provider" => tls = tls.provider(value.expose().parse()?),
-            "sslcert" | "sslkey" => {
+            "sslcert" => certificate = Some(value.expose()),
+            "sslkey" => key = Some(value.expose()),
+            "sslpassword" => {
                 return Err(Error::new(
                     wrapper_core::ErrorKind::Unsupported,
-                    format!(
-                        "`{name}`: client certificates are not read from files yet; give a connector to `tls`"
-                    ),
+                    "`sslpassword`: encrypted keys are not supported; decrypt the key with `openssl pkey -in FILE -out \
+                     NEW_FILE`, set `sslkey` to the new file, and remove `sslpassword`",
                 ));
             }
             name => {
@@ -376,6 +398,12 @@ fn driver_config(config: Config, tls: TlsSettings, settings: &Settings) -> Resul
             }
         }
     }
+    match (certificate, key) {
+        (Some(certificate), Some(key)) => tls = tls.client_certificate(certificate, key),
+        (None, None) => {}
+        (Some(alone), None) => return Err(one_alone("sslcert", alone, "sslkey")),
+        (None, Some(alone)) => return Err(one_alone("sslkey", alone, "sslcert")),
+    }
     let given: Config = text.parse().map_err(|error: tokio_postgres::Error| {
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         Error::config(format!("a parameter of the driver is not valid: {error}: {source}"))
@@ -383,6 +411,13 @@ fn driver_config(config: Config, tls: TlsSettings, settings: &Settings) -> Resul
     let mut config = config;
     merge(&mut config, &given, settings);
     Ok((config, tls))
+}
+
+fn one_alone(given: &str, value: &str, missing: &str) -> Error {
+    Error::config(format!(
+        "`{given}={value}` is given without `{missing}`; expected both, the client's certificate and its private key, each \
+         a file's path"
+    ))
 }
 
 fn merge(config: &mut Config, given: &Config, settings: &Settings) {
@@ -443,5 +478,44 @@ fn merge(config: &mut Config, given: &Config, settings: &Settings) {
     }
     if let Some(probes) = settings.tcp_keepalive_probes {
         config.keepalives_retries(probes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        let settings = Settings::parse(&format!("host=db.example.com {text}"), &KEYS).unwrap();
+        driver_config(Config::new(), TlsSettings::new(), &settings).unwrap().0
+    }
+
+    #[test]
+    fn keepalive_settings_reach_the_driver() {
+        let defaults = config("");
+        assert!(defaults.get_keepalives());
+        assert!(!config("tcp_keepalive=false").get_keepalives());
+        let given = config("tcp_keepalive_time=41 tcp_keepalive_interval=7s tcp_keepalive_probes=5");
+        assert_eq!(given.get_keepalives_idle(), Duration::from_secs(41));
+        assert_eq!(given.get_keepalives_interval(), Some(Duration::from_secs(7)));
+        assert_eq!(given.get_keepalives_retries(), Some(5));
+        let own = config("keepalives_idle=43 keepalives_retries=6");
+        assert_eq!(
+            (own.get_keepalives_idle(), own.get_keepalives_retries()),
+            (Duration::from_secs(43), Some(6))
+        );
+    }
+
+    #[test]
+    fn another_drivers_url_is_refused() {
+        let build = |name| Connector::from_url(&format!("host=db.example.com wrapper_driver_dialect={name}"));
+        let error = build("psycopg").unwrap_err().to_string();
+        assert!(
+            error.contains("`wrapper_driver_dialect=psycopg`") && error.contains("`tokio-postgres`"),
+            "{error}"
+        );
+        for name in ["tokio-postgres", "tokio_postgres", "pg"] {
+            build(name).unwrap();
+        }
     }
 }

@@ -2,4 +2,8 @@
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 
 mod connect;
+mod failover;
 mod script;
+mod selection;
+mod table;
+mod topology;

@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use crate::config::choice::{DialectCode, FailoverMode, SubstitutionRole, VerifyRole};
+use crate::config::choice::{FailoverMode, SubstitutionRole, VerifyRole};
 use crate::config::definition::{Definition, Row, drv, ms, same, sec};
 use crate::config::plugin_name::PluginList;
 use crate::config::record::Record;
 use crate::config::value::{Form, Given, Read, SettingType};
+use crate::dialect::DialectId;
 use crate::host::{HostWeights, InstanceTemplate, LoadWeights, SelectorOptions, Strategy};
 
 /// Makes [`Settings`], its defaults, and the table of [`Definition`]s from one list.
@@ -87,7 +88,7 @@ settings! {
     auto_sort_wrapper_plugin_order: bool = true,
         Row::of("core", &[same("autoSortWrapperPluginOrder"), same("autoSortPluginOrder")]);
     /// The kind of database. When given, no other kind is looked for.
-    wrapper_dialect: Option<DialectCode> = None,
+    wrapper_dialect: Option<DialectId> = None,
         Row::of("core", &[same("wrapperDialect"), same("databaseDialect")]).unset("by host name, then by asking the server");
     /// The driver that the URL is meant for; an error when the adapter is another one's.
     wrapper_driver_dialect: Option<String> = None,

@@ -444,9 +444,16 @@ fn profiles_of_ones_own() {
 
 #[test]
 fn what_has_no_effect_is_reported_once() {
-    let settings = with("failover_writer_reconnect_interval_sec=2").unwrap();
-    assert_eq!(settings.warnings().len(), 1);
-    assert!(settings.warnings()[0].contains("`failover_writer_reconnect_interval_sec` has no effect"));
+    for text in [
+        "failover_writer_reconnect_interval_sec=2",
+        "rollback_on_switch=false",
+        "reset_session_state_on_close=false",
+    ] {
+        let settings = with(text).unwrap();
+        let name = text.split('=').next().unwrap();
+        assert_eq!(settings.warnings().len(), 1, "{text}");
+        assert!(settings.warnings()[0].contains(&format!("`{name}` has no effect: ")), "{text}");
+    }
     let settings = with("plugins=failover failure_detection_time=1s failover_timeout=1s").unwrap();
     assert_eq!(settings.warnings().len(), 1);
     assert!(settings.warnings()[0].contains("`failure_detection_time`"));

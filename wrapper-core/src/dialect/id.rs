@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::host::squash;
 
 /// The language family that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,12 +67,14 @@ pub enum DialectId {
     GlobalAuroraMysql,
     /// An RDS Multi-AZ DB cluster for MySQL.
     RdsMultiAzMysqlCluster,
+    /// MariaDB.
+    Mariadb,
     /// A dialect that the user brought, with the name it gives itself.
     Custom(&'static str),
 }
 
 /// Every dialect that has a code, with the code first and its other accepted spellings after it.
-const CODES: [(DialectId, &[&str]); 10] = [
+const CODES: [(DialectId, &[&str]); 11] = [
     (DialectId::Pg, &["pg"]),
     (DialectId::RdsPg, &["rds-pg"]),
     (DialectId::AuroraPg, &["aurora-pg"]),
@@ -82,9 +85,15 @@ const CODES: [(DialectId, &[&str]); 10] = [
     (DialectId::AuroraMysql, &["aurora-mysql"]),
     (DialectId::GlobalAuroraMysql, &["global-aurora-mysql"]),
     (DialectId::RdsMultiAzMysqlCluster, &["rds-multi-az-mysql-cluster", "multi-az-mysql"]),
+    (DialectId::Mariadb, &["mariadb"]),
 ];
 
 impl DialectId {
+    /// Every dialect that has a code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        CODES.into_iter().map(|(id, _)| id)
+    }
+
     /// The stable name: the code that the JDBC wrapper uses, or the custom dialect's own.
     pub const fn code(self) -> &'static str {
         match self {
@@ -98,6 +107,7 @@ impl DialectId {
             Self::AuroraMysql => "aurora-mysql",
             Self::GlobalAuroraMysql => "global-aurora-mysql",
             Self::RdsMultiAzMysqlCluster => "rds-multi-az-mysql-cluster",
+            Self::Mariadb => "mariadb",
             Self::Custom(name) => name,
         }
     }
@@ -112,14 +122,13 @@ impl fmt::Display for DialectId {
 impl FromStr for DialectId {
     type Err = Error;
 
-    /// Reads a code of the Python or the JDBC wrapper, in any case.
+    /// Reads a code of the Python or the JDBC wrapper, in any case and with `_` for `-`.
     ///
     /// # Errors
     /// A configuration error that lists the codes.
     fn from_str(text: &str) -> Result<Self> {
-        let wanted = text.trim();
-        let found =
-            CODES.iter().find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(wanted)));
+        let wanted = squash(text.trim());
+        let found = CODES.iter().find(|(_, names)| names.iter().any(|name| squash(name) == wanted));
         found.map(|(id, _)| *id).ok_or_else(|| {
             let codes: Vec<&str> = CODES.iter().map(|(id, _)| id.code()).collect();
             Error::config(format!(

@@ -150,7 +150,8 @@ pub fn dialect_for(id: DialectId) -> Result<Arc<dyn Dialect>> {
         | DialectId::RdsMysql
         | DialectId::AuroraMysql
         | DialectId::GlobalAuroraMysql
-        | DialectId::RdsMultiAzMysqlCluster => {
+        | DialectId::RdsMultiAzMysqlCluster
+        | DialectId::Mariadb => {
             return Err(Error::new(
                 ErrorKind::Unsupported,
                 format!("the dialect `{id}` is not yet supported; supported are the dialects of PostgreSQL"),

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use wrapper_core::cluster::Cluster;
 use wrapper_core::driver::ConnectTarget;
 use wrapper_core::env::Deadline;
-use wrapper_core::host::{HostInfo, HostKey, HostRole, SelectorOptions, Strategy, classify};
+use wrapper_core::host::{HostInfo, HostKey, HostRole, SelectorOptions, SharedSelectors, Strategy, classify};
 use wrapper_core::plugin::{ConnectContext, ConnectNext, Connected, MethodSet, OrderClass, Plugin};
 use wrapper_core::topology::Topology;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
@@ -81,7 +81,8 @@ impl InitialConnectionPlugin {
             HostRole::Writer => published.topology.writer().cloned(),
             HostRole::Reader => {
                 let readers: Vec<&HostInfo> = published.topology.readers().collect();
-                let selector = self.rules.strategy.selector(&self.rules.selector, cx.cluster.env());
+                let shared = cx.cluster.shared(SharedSelectors::default);
+                let selector = shared.get(self.rules.strategy, &self.rules.selector, cx.cluster.env());
                 selector.pick(&readers, cx.cluster.env()).or(published.topology.writer()).cloned()
             }
             _ => None,
