@@ -41,6 +41,8 @@ pub(super) struct Pages {
     pub(super) units: Vec<Unit>,
     /// Statements that were sent outside a transaction.
     pub(super) outside: Vec<u64>,
+    /// Statements that were sent at the same time on one session, in their order.
+    pub(super) bursts: Vec<Vec<u64>>,
     pub(super) violations: Vec<Violation>,
     /// By how much the clock was made to jump.
     pub(super) jumped: Duration,

@@ -32,8 +32,10 @@ pub(super) fn check(cluster: &ScriptedCluster, book: &Book, published: &Publishe
     }
     let outside: BTreeSet<u64> = book.pages().outside.iter().copied().collect();
     let mut runs: BTreeMap<u64, u32> = BTreeMap::new();
+    let mut sent: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for executed in cluster.executed() {
         let number = executed.statement;
+        sent.insert(number, (executed.connection, executed.sent));
         *runs.entry(number).or_default() += 1;
         if executed.in_transaction && outside.contains(&number) {
             book.broken(
@@ -58,4 +60,13 @@ pub(super) fn check(cluster: &ScriptedCluster, book: &Book, published: &Publishe
     for (number, count) in runs.iter().filter(|(_, count)| **count > 1) {
         book.broken(Invariant::NeverTwice, format!("statement {number} ran {count} times"));
     }
+    let mut out_of_order = Vec::new();
+    for burst in &book.pages().bursts {
+        let places: Vec<_> = burst.iter().filter_map(|number| sent.get(number)).collect();
+        let ordered = places.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1 < pair[1].1);
+        if !ordered {
+            out_of_order.push(format!("{burst:?} were sent as {places:?}"));
+        }
+    }
+    out_of_order.into_iter().for_each(|what| book.broken(Invariant::InOrder, what));
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use wrapper_core::driver::ConnectPurpose;
 use wrapper_core::host::HostRole;
 use wrapper_core::testkit::{Abandon, FailoverPlan, Health, ScriptedCluster, Trace};
 
@@ -17,6 +18,28 @@ pub(super) struct Faults {
     pub(super) trace: Trace,
     /// Hosts that have been slow, silent or down at some time.
     pub(super) suspect: Vec<bool>,
+    /// One round trip to a host that is well.
+    pub(super) latency: Duration,
+}
+
+/// Small disturbances beside the faults: resets, and an endpoint that leads to another host for a while.
+pub(super) async fn gusts(cluster: ScriptedCluster, mut rng: fastrand::Rng, count: usize, trace: Trace) {
+    for _ in 0..count {
+        tokio::time::sleep(Duration::from_millis(rng.u64(..1_500))).await;
+        let host = rng.usize(..cluster.len());
+        match rng.u8(..3) {
+            0 => cluster.cut(host),
+            1 => cluster.cut_purpose(host, ConnectPurpose::Monitor),
+            _ => {
+                cluster.set_endpoint(host, Duration::ZERO);
+                tokio::time::sleep(Duration::from_millis(rng.u64(..2_000))).await;
+                if let Some(writer) = cluster.writer() {
+                    cluster.set_endpoint(writer, Duration::ZERO);
+                }
+            }
+        }
+        trace.note(format!("gust on instance-{}", host + 1));
+    }
 }
 
 impl Faults {
@@ -87,7 +110,7 @@ impl Faults {
             }
             4 => {
                 let old = self.fail_over(Abandon::Freezes).await;
-                self.pause(0, 4_000).await;
+                self.silence().await;
                 self.cluster.rejoin(old);
             }
             5 => self.freeze().await,
@@ -117,8 +140,14 @@ impl Faults {
         self.trace.note(format!("fault: freeze instance-{}", host + 1));
         self.suspect[host] = true;
         self.cluster.freeze(host);
-        self.pause(50, 5_000).await;
+        self.silence().await;
         self.cluster.thaw(host);
+    }
+
+    /// Mostly short; sometimes longer than any call may take.
+    async fn silence(&mut self) {
+        let longest = if self.rng.u8(..5) == 0 { 30_000 } else { 4_000 };
+        self.pause(50, longest).await;
     }
 
     /// Connections are reset, once or several times.
@@ -170,7 +199,7 @@ impl Faults {
         self.suspect[host] = true;
         self.cluster.set_latency(host, latency);
         self.pause(200, 3_000).await;
-        self.cluster.set_latency(host, Duration::from_millis(1));
+        self.cluster.set_latency(host, self.latency);
     }
 
     /// The writer's process dies and comes back as the writer.
@@ -195,11 +224,12 @@ impl Faults {
 
     fn heal(&mut self) {
         self.trace.note("healed");
+        self.cluster.set_endpoint(self.writer(), Duration::ZERO);
         for host in 0..self.cluster.len() {
             self.cluster.rejoin(host);
             self.cluster.set_health(host, Health::Up);
             self.cluster.thaw(host);
-            self.cluster.set_latency(host, Duration::from_millis(1));
+            self.cluster.set_latency(host, self.latency);
         }
     }
 }

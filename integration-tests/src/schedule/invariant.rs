@@ -25,6 +25,8 @@ pub enum Invariant {
     SettingsKept,
     /// A call that was cancelled leaves nothing for the next one: no open transaction, no stale answer.
     CleanAfterCancel,
+    /// Calls that are made at the same time on one session are sent in the order in which they were made.
+    InOrder,
     /// No host is called silent that was not.
     NoFalseVerdict,
 }

@@ -19,6 +19,15 @@ pub(super) struct Plan {
     pub(super) grace: Duration,
     pub(super) interval: Duration,
     pub(super) connect_failover: bool,
+    /// One round trip to any host.
+    pub(super) latency: Duration,
+    pub(super) socket_timeout: Option<Duration>,
+    /// Sessions on the reader endpoint.
+    pub(super) readers: usize,
+    /// Resets and DNS flips beside the faults.
+    pub(super) gusts: usize,
+    /// When the connector is shut down in the middle of it all.
+    pub(super) shutdown: Option<Duration>,
 }
 
 /// `connect_timeout` of every run.
@@ -30,7 +39,7 @@ const OPEN: Duration = Duration::from_secs(5);
 /// How many failed probes in a row make a host silent.
 const COUNT: u32 = 3;
 /// For turns under a tight cap, round trips of a slow host, and timers.
-const SLACK: Duration = Duration::from_secs(1);
+const SLACK: Duration = Duration::from_millis(1_500);
 
 impl Plan {
     pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
@@ -48,6 +57,11 @@ impl Plan {
             grace: Duration::from_millis(rng.u64(300..=900)),
             interval: Duration::from_millis(rng.u64(200..=400)),
             connect_failover: rng.bool(),
+            latency: Duration::from_micros(if rng.bool() { 1_000 } else { rng.u64(1_000..60_000) }),
+            socket_timeout: (rng.u8(..4) == 0).then(|| Duration::from_millis(rng.u64(2_500..4_000))),
+            readers: usize::from(rng.u8(..4) == 0),
+            gusts: if rng.u8(..3) == 0 { rng.usize(1..6) } else { 0 },
+            shutdown: (rng.u8(..12) == 0).then(|| Duration::from_millis(rng.u64(500..6_000))),
         }
     }
 

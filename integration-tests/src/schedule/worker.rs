@@ -38,6 +38,8 @@ pub(super) struct Worker {
     pub(super) book: Arc<Book>,
     pub(super) trace: Trace,
     pub(super) rng: fastrand::Rng,
+    /// On the reader endpoint: it only reads.
+    pub(super) reads: bool,
     pub(super) planted: Option<Planted>,
 }
 
@@ -51,15 +53,17 @@ impl Worker {
             tokio::time::sleep(Duration::from_millis(think)).await;
             let Some(client) = self.client().await else { continue };
             match self.rng.u8(..10) {
+                _ if self.reads => self.read(&client).await,
                 0 | 1 if self.owner && !self.shares => self.transfer(&client).await,
                 2 if self.owner => self.set(&client).await,
                 3 | 4 if self.owner => self.show(&client).await,
                 5 => self.read(&client).await,
+                6 => self.burst(&client).await,
                 _ => self.append(&client).await,
             }
         }
         let _ = healed.wait_for(|healed| *healed).await;
-        if self.owner {
+        if self.owner && !self.core.cluster().is_shut_down() {
             self.last_word().await;
         }
     }
@@ -74,8 +78,10 @@ impl Worker {
         }
         let mut options = SessionOptions::default();
         options.transfer_state = self.planted != Some(Planted::DropsSettings);
+        options.socket_timeout = self.plan.socket_timeout;
+        let cut = CutShort::draw(&mut self.rng);
         let opening = self.core.open::<FakeConnection>(options);
-        match self.timed(self.plan.open_limit(), "open", opening).await {
+        match cut.run(self.timed(self.plan.open_limit(), "open", opening)).await? {
             Ok(session) => {
                 self.note("opened");
                 let client = FakeClient::new(session);
@@ -107,7 +113,8 @@ impl Worker {
         let spent = begin.elapsed().saturating_sub(pages.jumped - jumped);
         pages.calls += 1;
         drop(pages);
-        if spent > limit {
+        // A connector that was shut down watches and switches no more.
+        if spent > limit && !self.core.cluster().is_shut_down() {
             self.book.broken(
                 Invariant::EndsInTime,
                 format!("{} {what} took {spent:?}, more than {limit:?}", self.name),
@@ -169,6 +176,29 @@ impl Worker {
         self.book.unit(vec![number], fate);
     }
 
+    /// Three appends at the same time.
+    async fn burst(&mut self, client: &FakeClient) {
+        let numbers: Vec<u64> = (0..3).map(|_| self.book.number_outside()).collect();
+        let statements: Vec<Statement> = numbers.iter().map(|number| Statement::append(*number)).collect();
+        self.book.pages().bursts.push(numbers.clone());
+        let cuts = [(); 3].map(|()| CutShort::draw(&mut self.rng));
+        let ended = tokio::join!(
+            biased;
+            cuts[0].run(self.call(client, &statements[0])),
+            cuts[1].run(self.call(client, &statements[1])),
+            cuts[2].run(self.call(client, &statements[2])),
+        );
+        for (number, ended) in numbers.into_iter().zip([ended.0, ended.1, ended.2]) {
+            let fate = match ended {
+                None => Fate::Open,
+                Some(Ok(_)) => Fate::Acknowledged,
+                Some(Err(error)) => self.failed(&format!("append {number} of a burst"), &error),
+            };
+            self.book.unit(vec![number], fate);
+        }
+        self.note("burst");
+    }
+
     async fn read(&mut self, client: &FakeClient) {
         let statement = Statement::read(self.book.number_outside());
         let cut = CutShort::draw(&mut self.rng);
@@ -228,11 +258,12 @@ impl Worker {
         let commit = self.book.number();
         let pauses = [self.rng.u64(..600), self.rng.u64(..600)];
         let (from, to, amount) = (self.rng.u32(..4), self.rng.u32(4..8), self.rng.i64(1..100));
-        let commits = AtomicBool::new(false);
+        let (begun, commits) = (AtomicBool::new(false), AtomicBool::new(false));
         let cut = CutShort::draw(&mut self.rng);
         let limit = self.plan.call_limit(Duration::ZERO);
         let transaction = async {
             let mut open = self.timed(limit, "begin", client.begin(begin)).await?;
+            begun.store(true, Ordering::Relaxed);
             if self.planted == Some(Planted::LeavesTransactionOpen) {
                 open = open.left_open_when_dropped();
             }
@@ -252,7 +283,12 @@ impl Worker {
             Some(Ok(_)) => Fate::Acknowledged,
             Some(Err(error)) => {
                 let told = self.failed(&format!("transfer {begin}"), &error);
-                // Nothing that can commit was sent: whatever was told, it must not be there.
+                if begun.load(Ordering::Relaxed) && !committing && told == Fate::Open {
+                    // Nothing that can commit was sent (R14).
+                    let what =
+                        format!("transfer {begin} was lost before its commit, and may have applied: {error}");
+                    self.book.broken(Invariant::OutcomeIsTrue, what);
+                }
                 if committing { told } else { Fate::NotApplied }
             }
             None if committing => Fate::Open,
@@ -268,10 +304,13 @@ impl Worker {
             let pause = self.rng.u64(200..600);
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let Some(client) = self.client().await else { continue };
-            let statement = Statement::append(self.book.number_outside());
+            let number = self.book.number_outside();
+            let statement = if self.reads { Statement::read(number) } else { Statement::append(number) };
             match self.call(&client, &statement).await {
                 Ok(_) => {
-                    self.book.unit(vec![statement.number], Fate::Acknowledged);
+                    if !self.reads {
+                        self.book.unit(vec![number], Fate::Acknowledged);
+                    }
                     for name in ["a", "b", "c"] {
                         let statement = Statement::show(self.book.number_outside(), name);
                         if let Ok(answer) = self.call(&client, &statement).await {
@@ -282,9 +321,14 @@ impl Worker {
                 }
                 Err(error) => {
                     let fate = self.failed("the last word", &error);
-                    self.book.unit(vec![statement.number], fate);
+                    if !self.reads {
+                        self.book.unit(vec![number], fate);
+                    }
                 }
             }
+        }
+        if self.core.cluster().is_shut_down() {
+            return;
         }
         self.book.broken(
             Invariant::EndsInTime,

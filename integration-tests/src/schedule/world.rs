@@ -16,7 +16,7 @@ use wrapper_plugins::initial_connection::InitialConnection;
 
 use super::book::Book;
 use super::check::check;
-use super::faults::Faults;
+use super::faults::{Faults, gusts};
 use super::invariant::{Invariant, Violation};
 use super::plan::Plan;
 use super::planted::Planted;
@@ -92,17 +92,31 @@ async fn play(seed: u64, planted: Option<Planted>) -> Played {
         }
     };
     let (heal, healed) = watch::channel(false);
-    let slots: Vec<Slot> = (0..plan.slots).map(|_| Slot::default()).collect();
+    for host in 0..plan.hosts {
+        cluster.set_latency(host, plan.latency);
+    }
+    let reader = match core.derive(&cluster.reader_endpoint(), 5432) {
+        Ok(reader) => reader,
+        Err(error) => {
+            book.broken(Invariant::EndsInTime, format!("no reader connector: {error}"));
+            core.clone()
+        }
+    };
+    // First the owners on the writer endpoint, then those on the reader endpoint, then the guests.
+    let owners = plan.slots + plan.readers;
+    let slots: Vec<Slot> = (0..owners).map(|_| Slot::default()).collect();
     let mut workers = Vec::new();
-    for index in 0..plan.slots + plan.guests {
-        let owner = index < plan.slots;
+    for index in 0..owners + plan.guests {
+        let owner = index < owners;
+        let reads = owner && index >= plan.slots;
         let slot = if owner { &slots[index] } else { &slots[0] };
         let worker = Worker {
             name: format!("w{index}"),
             owner,
             shares: !owner || (index == 0 && plan.guests > 0),
             slot: slot.clone(),
-            core: core.clone(),
+            core: if reads { reader.clone() } else { core.clone() },
+            reads,
             plan: Arc::clone(&plan),
             book: Arc::clone(&book),
             trace: trace.clone(),
@@ -117,8 +131,22 @@ async fn play(seed: u64, planted: Option<Planted>) -> Played {
         book: Arc::clone(&book),
         trace: trace.clone(),
         suspect: vec![false; plan.hosts],
+        latency: plan.latency,
     };
+    drop(reader);
+    let gusts = tokio::spawn(gusts(cluster.clone(), rng.fork(), plan.gusts, trace.clone()));
+    if let Some(after) = plan.shutdown {
+        let (core, trace) = (core.clone(), trace.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            trace.note("shut down");
+            core.shutdown().await;
+        });
+    }
     faults.play(plan.faults).await;
+    if gusts.await.is_err() {
+        book.broken(Invariant::EndsInTime, "the gusts panicked");
+    }
     heal.send_replace(true);
     for worker in &mut workers {
         match tokio::time::timeout(LONGEST, &mut *worker).await {
@@ -163,7 +191,7 @@ fn at_rest(cluster: &ScriptedCluster, core: &ConnectorCore, plan: &Plan, book: &
         book.broken(Invariant::Budget, format!("{} monitoring connections at rest", monitors.open));
     }
     // One, and during a switch the next one; a guest may keep a session alive that its owner has given up.
-    let most = 2 * (plan.slots + plan.guests);
+    let most = 2 * (plan.slots + plan.readers + plan.guests);
     if sessions.most > most {
         book.broken(
             Invariant::Budget,
