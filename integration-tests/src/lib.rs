@@ -8,7 +8,10 @@
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
 //! * [`names::NameTable`]: host names with a propagation lag, in place of `/etc/hosts`.
 //!
-//! Nothing here knows the library under test: a cluster hands out addresses, names and credentials only.
+//! * `schedule` (feature `schedules`): seeded schedules of faults over the test kit of `wrapper-core`, without servers.
+//!
+//! Apart from `schedule`, nothing here knows the library under test: a cluster hands out addresses, names and
+//! credentials only.
 #![allow(
     clippy::disallowed_methods,
     reason = "R8 binds core and plugins; this crate drives real servers and real time"
@@ -16,6 +19,8 @@
 
 pub mod names;
 pub mod proxy;
+#[cfg(feature = "schedules")]
+pub mod schedule;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod verbs;

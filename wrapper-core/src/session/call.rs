@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Current, Session};
-use crate::driver::{DriverConnection, downcast};
+use crate::driver::{DriverConnection, TransactionStatus, downcast};
 use crate::env::Deadline;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::plugin::{Call, CallContext, ExecuteNext, Plugin, Recovery, Terminal, by, panicked};
@@ -117,11 +117,23 @@ impl<C: DriverConnection> Session<C> {
         let watched = self.watched(current, running);
         let Some(timeout) = self.options.socket_timeout else { return watched.await };
         let deadline = Deadline::after(timeout, "socket_timeout");
+        let before = current.connection.transaction_status();
         let result = deadline.run("the call", Box::pin(watched)).await;
         if let Err(error) = &result {
             if error.kind() == ErrorKind::Timeout && deadline.is_over() {
                 // The answer may still come; nobody may read it as the answer to the next call.
-                let lost = error.clone().with_class(ErrorClass::Network).with_host(current.host.key.host());
+                // What was sent inside a transaction shares its fate (R14); asked before the connection is gone.
+                let outcome = match before {
+                    TransactionStatus::Open | TransactionStatus::Failed => {
+                        current.connection.outcome_if_lost()
+                    }
+                    _ => error.outcome(),
+                };
+                let lost = error
+                    .clone()
+                    .with_class(ErrorClass::Network)
+                    .with_outcome(outcome)
+                    .with_host(current.host.key.host());
                 current.connection.kill(lost.clone());
                 return Err(lost);
             }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::ledger::{Change, Executed};
 use super::metadata;
 use super::state::Shared;
-use super::statement::{Answer, Statement, What};
+use super::statement::{Answer, Statement, What, settings};
 use super::wire::{Request, Wire};
 use crate::driver::Rows;
 use crate::error::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
@@ -147,12 +147,10 @@ impl Backend {
                 self.settings.insert(name.clone(), value.clone());
             }
             What::Show(name) => value = self.settings.get(name).cloned(),
-            What::Sql(sql) => match setting(sql) {
-                Some((name, value)) => {
-                    self.settings.insert(name.to_owned(), value.to_owned());
-                }
-                None => rows = metadata::answer(&state, self.host, now, sql)?,
-            },
+            What::Sql(sql) if sql.starts_with("SET ") => {
+                self.settings.extend(settings(sql).map(|(name, value)| (name.to_owned(), value.to_owned())));
+            }
+            What::Sql(sql) => rows = metadata::answer(&state, self.host, now, sql)?,
         }
         let host = Arc::clone(&state.hosts[self.host].name);
         Ok(Answer { statement: statement.number, host, value, rows })
@@ -171,11 +169,6 @@ fn work(shared: &Arc<Shared>, host: usize, takes: Duration) -> impl Future<Outpu
         shared.clock.sleep(span).await;
         let _ = frozen.wait_for(|frozen| !frozen).await;
     }
-}
-
-/// Reads `SET name = value`.
-fn setting(sql: &str) -> Option<(&str, &str)> {
-    sql.strip_prefix("SET ")?.split_once(" = ")
 }
 
 fn read_only() -> Error {

@@ -123,3 +123,8 @@ impl Operation<FakeConnection> for Statement {
         connection.run(self).await
     }
 }
+
+/// Reads `SET name = value; SET name = value`, the text that carries the settings of a session over.
+pub(super) fn settings(sql: &str) -> impl Iterator<Item = (&str, &str)> {
+    sql.split(';').filter_map(|one| one.trim().strip_prefix("SET ")?.split_once(" = "))
+}

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::statement::{Answer, Statement, What};
+use super::statement::{Answer, Statement, What, settings};
 use crate::driver::{ConnectPurpose, TransactionStatus};
 use crate::error::{Error, ErrorKind, Result, TransactionOutcome};
 
@@ -132,6 +132,9 @@ impl Wire {
             (What::Rollback, _) => client.status = TransactionStatus::Idle,
             (What::Set { name, value }, Ok(_)) => {
                 client.settings.insert(name.clone(), value.clone());
+            }
+            (What::Sql(sql), Ok(_)) => {
+                client.settings.extend(settings(sql).map(|(name, value)| (name.to_owned(), value.to_owned())))
             }
             (_, Err(_)) if client.status == TransactionStatus::Open => {
                 client.status = TransactionStatus::Failed;
