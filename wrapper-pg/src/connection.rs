@@ -124,6 +124,11 @@ impl PgConnection {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).remember(sql);
     }
 
+    /// Whether [`observe_success`](Self::observe_success) would find anything in `sql`.
+    pub(crate) fn concerns_state(sql: &str) -> bool {
+        SessionState::concerns(sql)
+    }
+
     /// How many bytes were written to the server, encryption included.
     pub fn bytes_written(&self) -> u64 {
         self.link.written()

@@ -68,9 +68,12 @@ impl<C: DriverConnection> Session<C> {
     ///
     /// # Cancellation
     /// Dropping the future abandons the call; see [`Operation::run`]. A switch that it has started goes on.
-    pub async fn call<O: Operation<C>>(&self, call: &Call<'_>, operation: &O) -> Result<O::Out> {
-        let current = self.load();
-        self.call_on(&current, call, operation).await
+    pub fn call<'a, O: Operation<C>>(
+        &'a self,
+        call: &'a Call<'a>,
+        operation: &'a O,
+    ) -> impl Future<Output = Result<O::Out>> + Send + use<'a, C, O> {
+        self.run_call(None, call, operation)
     }
 
     /// Runs a call on a given connection: the one that a transaction has pinned, or the one that was loaded.
@@ -80,13 +83,31 @@ impl<C: DriverConnection> Session<C> {
     ///
     /// # Cancellation
     /// As for [`call`](Self::call).
-    pub async fn call_on<O: Operation<C>>(
+    pub fn call_on<'a, O: Operation<C>>(
+        &'a self,
+        current: &'a Arc<Current<C>>,
+        call: &'a Call<'a>,
+        operation: &'a O,
+    ) -> impl Future<Output = Result<O::Out>> + Send + use<'a, C, O> {
+        self.run_call(Some(current), call, operation)
+    }
+
+    /// One body for the whole flat path: each `async fn` more between here and the driver is a state machine more.
+    async fn run_call<O: Operation<C>>(
         &self,
-        current: &Arc<Current<C>>,
+        given: Option<&Arc<Current<C>>>,
         call: &Call<'_>,
         operation: &O,
     ) -> Result<O::Out> {
-        // One body for the whole flat path: each `async fn` more between here and the driver is a state machine more.
+        let loaded;
+        let current: &Arc<Current<C>> = match given {
+            Some(given) => given,
+            None => {
+                // In the first poll: what was switched before the call was sent is not used.
+                loaded = self.load();
+                &loaded
+            }
+        };
         let entered = if self.chain().has_no_enter() { None } else { Some(self.chain().enter(call)) };
         let result = if self.chain().execute_list().is_empty() {
             let first = match self.refusal(current) {

@@ -135,11 +135,10 @@ pub(crate) async fn send_prepared<T>(
     statement: &Statement,
     request: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T> {
-    let sql = statement.sql();
-    let started = connection.start(statement.may_begin().then_some(sql));
+    let started = connection.start(statement.announced());
     match request.await {
         Ok(out) => {
-            connection.succeeded(Some(sql));
+            connection.succeeded(statement.observed());
             Ok(out)
         }
         Err(error) => Err(connection.failed(error, &started, operation)),

@@ -65,6 +65,9 @@ impl Name {
 }
 
 /// The state of the parser between two pieces. Allocates only for a prepared BEGIN, COMMIT or the like.
+///
+/// The driver writes whole messages: of those, in the steady state, only the heads are looked at. What lies in a body
+/// matters for text, and for names as long as a statement is prepared that begins or ends a transaction.
 #[derive(Debug)]
 pub(super) struct Frontend {
     header: [u8; OPENING],
@@ -80,6 +83,8 @@ pub(super) struct Frontend {
     parsing: Effect,
     unnamed: Effect,
     prepared: Vec<(Box<[u8]>, Effect)>,
+    /// What statements may do whose names are too long to be kept.
+    unnameable: Effect,
 }
 
 impl Default for Frontend {
@@ -96,6 +101,7 @@ impl Default for Frontend {
             parsing: Effect::NONE,
             unnamed: Effect::NONE,
             prepared: Vec::new(),
+            unnameable: Effect::NONE,
         }
     }
 }
@@ -138,7 +144,7 @@ impl Frontend {
     /// must not be sent. Until the server has answered, the driver sends nothing behind the COPY; so they are always
     /// at a beginning.
     pub(super) fn stray_copy_end(&self, bytes: &[u8]) -> Option<usize> {
-        if self.have != 0 || self.left != 0 || !matches!(bytes.first(), Some(b'c' | b'f')) {
+        if !matches!(bytes.first(), Some(b'c' | b'f')) || self.have != 0 || self.left != 0 {
             return None;
         }
         let length = bytes.get(1..HEADER)?.try_into().ok().map(u32::from_be_bytes)? as usize;
@@ -149,39 +155,79 @@ impl Frontend {
 
     /// Reads the next piece; `false` when it cannot be what a client sends.
     pub(super) fn feed(&mut self, mut bytes: &[u8], probe: &Probe) -> bool {
-        while !bytes.is_empty() {
-            if self.have < HEADER {
-                let take = bytes.len().min(HEADER - self.have);
-                self.header[self.have..self.have + take].copy_from_slice(&bytes[..take]);
-                self.have += take;
-                bytes = &bytes[take..];
-                if self.have < HEADER {
-                    return true;
+        loop {
+            if self.have == 0 {
+                while let Some((&[kind, a, b, c, d], behind)) = bytes.split_first_chunk::<HEADER>() {
+                    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                    let Some(length) = length.checked_sub(4) else { return false };
+                    let Some((body, rest)) = behind.split_at_checked(length) else { break };
+                    self.message(kind, body, probe);
+                    bytes = rest;
                 }
-                let [_, a, b, c, d, ..] = self.header;
-                let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                let Some(left) = length.checked_sub(4) else { return false };
-                self.left = left;
-                self.begin(probe);
-            } else {
-                let take = bytes.len().min(self.left);
-                self.body(&bytes[..take], probe);
-                self.left -= take;
-                bytes = &bytes[take..];
             }
-            if self.left == 0 {
-                self.complete(probe);
-                self.have = 0;
+            if bytes.is_empty() {
+                return true;
             }
+            let Some(rest) = self.piece(bytes, probe) else { return false };
+            bytes = rest;
         }
-        true
     }
 
-    fn begin(&mut self, probe: &Probe) {
-        let kind = self.header[0];
-        if matches!(kind, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S') && self.request.is_none() {
+    /// A message that was written whole.
+    #[inline]
+    fn message(&mut self, kind: u8, body: &[u8], probe: &Probe) {
+        match kind {
+            b'B' if !self.knows_effects() => self.count(kind, probe),
+            b'Q' | b'P' | b'B' | b'C' => self.read_whole(kind, body, probe),
+            _ => {
+                self.count(kind, probe);
+                self.complete(kind, probe);
+            }
+        }
+    }
+
+    #[cold]
+    fn read_whole(&mut self, kind: u8, body: &[u8], probe: &Probe) {
+        self.begin(kind, probe);
+        self.body(body, probe);
+        self.complete(kind, probe);
+    }
+
+    /// Takes in bytes of a message that was cut, up to its end; gives what is behind it.
+    #[cold]
+    fn piece<'b>(&mut self, mut bytes: &'b [u8], probe: &Probe) -> Option<&'b [u8]> {
+        if self.have < HEADER {
+            let take = bytes.len().min(HEADER - self.have);
+            self.header[self.have..self.have + take].copy_from_slice(&bytes[..take]);
+            self.have += take;
+            bytes = &bytes[take..];
+            if self.have < HEADER {
+                return Some(bytes);
+            }
+            let [kind, a, b, c, d, ..] = self.header;
+            self.left = (u32::from_be_bytes([a, b, c, d]) as usize).checked_sub(4)?;
+            self.begin(kind, probe);
+        }
+        let take = bytes.len().min(self.left);
+        self.body(&bytes[..take], probe);
+        self.left -= take;
+        if self.left == 0 {
+            self.have = 0;
+            self.complete(self.header[0], probe);
+        }
+        Some(&bytes[take..])
+    }
+
+    /// Numbers the request that a message begins.
+    #[inline]
+    fn count(&mut self, kind: u8, probe: &Probe) {
+        if self.request.is_none() && matches!(kind, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S') {
             self.request = Some(probe.on_request());
         }
+    }
+
+    fn begin(&mut self, kind: u8, probe: &Probe) {
+        self.count(kind, probe);
         self.name = Name::default();
         self.part = match kind {
             b'Q' => {
@@ -237,8 +283,9 @@ impl Frontend {
         }
     }
 
-    fn complete(&mut self, probe: &Probe) {
-        match self.header[0] {
+    #[inline]
+    fn complete(&mut self, kind: u8, probe: &Probe) {
+        match kind {
             b'Q' => {
                 let effect = self.scanner.finish();
                 self.note(effect, probe);
@@ -269,9 +316,14 @@ impl Frontend {
                     self.prepared.push((name.into(), effect));
                 }
             }
-            // `effect_of_bound` is careful about names that were not kept.
-            None => {}
+            None => self.unnameable = self.unnameable | effect,
         }
+    }
+
+    /// Whether what a Bind names can have an effect.
+    #[inline]
+    fn knows_effects(&self) -> bool {
+        !self.prepared.is_empty() || (self.unnamed | self.unnameable) != Effect::NONE
     }
 
     fn effect_of_bound(&self) -> Effect {
@@ -282,7 +334,7 @@ impl Frontend {
                 .iter()
                 .find(|(known, _)| &**known == name)
                 .map_or(Effect::NONE, |(_, effect)| *effect),
-            None => Effect::UNCLEAR,
+            None => self.unnameable,
         }
     }
 

@@ -107,9 +107,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.mode == Mode::Messages && !self.probe.is_copying_in() {
+        if self.mode == Mode::Messages {
             if let Some(swallowed) = self.frontend.stray_copy_end(buf) {
-                return Poll::Ready(Ok(swallowed));
+                if !self.probe.is_copying_in() {
+                    return Poll::Ready(Ok(swallowed));
+                }
             }
         }
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;
