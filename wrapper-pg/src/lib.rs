@@ -9,6 +9,7 @@
 mod calls;
 mod cancel;
 mod client;
+mod configuration;
 mod connection;
 mod connector;
 mod driver;
