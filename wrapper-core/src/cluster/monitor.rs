@@ -24,7 +24,7 @@ use crate::env::Deadline;
 use crate::error::{ErrorClass, ErrorKind};
 use crate::host::{HostInfo, HostKey};
 use crate::observe::Event;
-use crate::topology::Topology;
+use crate::topology::{HostStatus, Topology};
 
 /// How long the high rate lasts after the writer was found (peers' value).
 const HIGH_RATE_FOR: Duration = Duration::from_secs(30);
