@@ -9,6 +9,7 @@ use super::{ClusterCore, MonitorConnection};
 use crate::env::Deadline;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::host::HostInfo;
+use crate::observe::in_probe_span;
 use crate::topology::{HostStatus, Topology};
 
 /// After a refused connect; with jitter, so that probes of many processes do not march in step.
@@ -69,10 +70,11 @@ pub(super) async fn probe(core: Arc<ClusterCore>, host: HostInfo, findings: mpsc
             }
         };
         let deadline = Deadline::after(STATUS_TIMEOUT, "the probe's time limit");
-        let status = match core.learn(open.connection(), deadline).await {
-            Ok(provider) => core.status(&**open.connection(), &provider, deadline).await,
-            Err(error) => Err(error),
+        let ask = async {
+            let provider = core.learn(open.connection(), deadline).await?;
+            core.status(&**open.connection(), &provider, deadline).await
         };
+        let status = in_probe_span(&host.key, ask).await;
         match status {
             Ok(status) if core.believes(&host, &status) => {
                 // Whoever gets the finding owns the connection; nothing is left to ask here.

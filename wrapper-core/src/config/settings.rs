@@ -256,6 +256,16 @@ settings! {
     verify_opened_connection_type: Option<VerifyRole> = None,
         Row::of("initial_connection", &[same("verifyOpenedConnectionType")]).unset("by the kind of endpoint");
 
+    /// Connects that take at least this long are logged as warnings.
+    connect_time_slow: Option<Duration> = None,
+        Row::of("connect_time", &[]);
+    /// Calls that take at least this long are logged as warnings.
+    execute_time_slow: Option<Duration> = None,
+        Row::of("execute_time", &[]);
+    /// Whether literals and comments are logged as they were written, instead of masked and left out.
+    log_query_literals: bool = false,
+        Row::of("log_query", &[]);
+
     /// How a reader is chosen, where the setting of the plugin that chooses is not given.
     reader_host_selector_strategy: Strategy = Strategy::Random,
         Row::of("selection", &[same("readerHostSelectorStrategy")]);

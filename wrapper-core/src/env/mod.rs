@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+pub use tokio::time::Instant;
 
 pub use deadline::Deadline;
 pub use resolver::{Resolver, SystemResolver};

@@ -3,7 +3,9 @@
 //! What lives here: [`ScriptedCluster`], three or more servers that share a store as Aurora's do, can be crashed,
 //! frozen, cut off, locked and promoted, and keep a log of what they were sent; [`FakeDriver`] and
 //! [`FakeConnection`], the driver that reaches them; [`FakeClient`], the thinnest adapter over it; [`MockConnect`],
-//! [`MockExecute`] and [`MockSession`], with which one plugin is tested alone; [`Trace`], which writes down events.
+//! [`MockExecute`] and [`MockSession`], with which one plugin is tested alone; [`Trace`], which writes down events;
+//! [`enumerate_cancellations`], which drops an operation at each of its await points, and [`Stage`], which checks what
+//! that leaves.
 //! What may not: anything that a build without the feature needs, sockets, real time.
 //!
 //! Everything runs on tokio's clock, so a test under paused time is done in milliseconds; and everything that is
@@ -20,6 +22,8 @@
 //! let _ = FailoverPlan::crash(1);
 //! ```
 
+mod balance;
+mod cancel;
 mod client;
 mod cluster;
 mod connection;
@@ -34,11 +38,14 @@ mod mock_session;
 mod names;
 mod promotion;
 mod server;
+mod stage;
 mod state;
 mod statement;
 mod trace;
 mod wire;
 
+pub use balance::Balance;
+pub use cancel::{DropPoint, Enumeration, Poisoned, enumerate_cancellations};
 pub use client::{FakeClient, FakeTransaction};
 pub use cluster::ScriptedCluster;
 pub use connection::FakeConnection;
@@ -50,6 +57,7 @@ pub use mock_connect::MockConnect;
 pub use mock_execute::MockExecute;
 pub use mock_session::MockSession;
 pub use promotion::{Abandon, FailoverPlan};
+pub use stage::Stage;
 pub use state::Health;
 pub use statement::{Answer, Statement, What};
 pub use trace::Trace;

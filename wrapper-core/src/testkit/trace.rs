@@ -94,6 +94,13 @@ fn text(event: &Event) -> String {
         }
         Event::Decision { error, action } => format!("decision {}: {action}", error.kind().as_str()),
         Event::TaskRestarted { task } => format!("restarted {task}"),
+        Event::HostState(change) => format!("{} {}", change.host, if change.up { "up" } else { "down" }),
+        Event::ConnectTimed(timing) => {
+            format!("connect {} {:?} {:?}", timing.host.short_name(), timing.elapsed, timing.ending)
+        }
+        Event::CallTimed(timing) => {
+            format!("{} {} {:?} {:?}", timing.method, timing.host.short_name(), timing.elapsed, timing.ending)
+        }
         Event::Warning(text) => format!("warning {text}"),
     }
 }

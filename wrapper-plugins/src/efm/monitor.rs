@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use wrapper_core::cluster::{ClusterCore, MonitorConnection, MonitorPermit};
 use wrapper_core::driver::DriverConnection;
 use wrapper_core::env::Deadline;
-use wrapper_core::observe::Event;
+use wrapper_core::observe::{Event, in_probe_span};
 use wrapper_core::plugin::HostStateChange;
 use wrapper_core::{Error, ErrorClass, ErrorKind};
 
@@ -188,7 +188,8 @@ impl<'a> Task<'a> {
         let now = self.core.env().now();
         self.not_before = now + self.parameters.interval;
         self.monitor.probe_starts(now, self.failures == 0);
-        match probe(self.core, &self.monitor.host, &self.parameters, means).await {
+        let asked = probe(self.core, &self.monitor.host, &self.parameters, means);
+        match in_probe_span(&self.monitor.host.key, asked).await {
             Finding::Answered(connection) => {
                 // At the cap others may be waiting for their turn: this one's is over.
                 self.warned = None;
