@@ -31,7 +31,7 @@ pub(super) struct Plan {
 }
 
 /// `connect_timeout` of every run.
-const CONNECT: Duration = Duration::from_secs(2);
+const CONNECT: Duration = Duration::from_secs(6);
 /// `auxiliary_query_timeout` of every run.
 const AUXILIARY: Duration = Duration::from_secs(1);
 /// `open_connection_retry_timeout` of every run.
@@ -100,6 +100,6 @@ impl Plan {
     /// The longest that opening a session may take.
     pub(super) fn open_limit(&self) -> Duration {
         let failover = if self.connect_failover { self.failover_timeout } else { Duration::ZERO };
-        OPEN + CONNECT + failover + SLACK
+        CONNECT + failover + SLACK
     }
 }

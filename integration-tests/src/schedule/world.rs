@@ -190,8 +190,9 @@ fn at_rest(cluster: &ScriptedCluster, core: &ConnectorCore, plan: &Plan, book: &
     if monitors.open > 1 {
         book.broken(Invariant::Budget, format!("{} monitoring connections at rest", monitors.open));
     }
-    // One, and during a switch the next one; a guest may keep a session alive that its owner has given up.
-    let most = 2 * (plan.slots + plan.readers + plan.guests);
+    // One, and during a switch the next one; a guest may keep a session alive that its owner has given up. A reader's
+    // switch dials further hosts while the first ones do not answer.
+    let most = 2 * (plan.slots + plan.guests) + (1 + plan.hosts) * plan.readers;
     if sessions.most > most {
         book.broken(
             Invariant::Budget,
