@@ -4,7 +4,7 @@
 use std::path::Path;
 
 fn run(target: &str, body: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
     let mut files: Vec<_> = std::fs::read_dir(folder)
         .expect("there is a corpus")
         .map(|entry| entry.expect("it can be listed").path())
