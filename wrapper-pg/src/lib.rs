@@ -24,6 +24,13 @@ mod tap;
 mod tls;
 mod transaction;
 
+/// For `fuzz/` in this repository; not part of the public interface.
+#[cfg(feature = "_fuzz")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::tap::splits::status_tap;
+}
+
 pub use cancel::CancelToken;
 pub use client::{Client, CopyInSink, CopyOutStream, RowStream, SimpleQueryStream};
 pub use connection::PgConnection;
