@@ -24,7 +24,7 @@ mod tap;
 mod tls;
 mod transaction;
 
-/// For `fuzz/` in this repository; not part of the public interface.
+/// For `integration-tests/fuzz` in this repository; not part of the public interface.
 #[cfg(feature = "_fuzz")]
 #[doc(hidden)]
 pub mod fuzzing {
