@@ -5,7 +5,7 @@
 //! [`FakeConnection`], the driver that reaches them; [`FakeClient`], the thinnest adapter over it; [`MockConnect`],
 //! [`MockExecute`] and [`MockSession`], with which one plugin is tested alone; [`Trace`], which writes down events;
 //! [`enumerate_cancellations`], which drops an operation at each of its await points, and [`Stage`], which checks what
-//! that leaves.
+//! that leaves; [`conformance`], the suites that adapters, plugins and providers run.
 //! What may not: anything that a build without the feature needs, sockets, real time.
 //!
 //! Everything runs on tokio's clock, so a test under paused time is done in milliseconds; and everything that is
@@ -26,6 +26,7 @@ mod balance;
 mod cancel;
 mod client;
 mod cluster;
+pub mod conformance;
 mod connection;
 mod connectors;
 mod counts;
