@@ -61,7 +61,7 @@ async fn telemetry() {
         ("INFO", "aws_wrapper::failover", "session switched"),
     ] {
         let is = |line: &&str| line.contains(level) && line.contains(target) && line.contains(message);
-        assert!(lines.iter().any(|line| is(line)), "{target}: {message} in:\n{out}");
+        assert!(lines.iter().any(is), "{target}: {message} in:\n{out}");
     }
     assert!(out.contains("# HELP aws_wrapper_failover_duration_seconds"), "metrics are described:\n{out}");
 }

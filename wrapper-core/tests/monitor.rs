@@ -174,6 +174,34 @@ async fn a_new_writer_whose_topology_is_first_empty_and_then_late_stays_believed
     assert_eq!(trace.lines().iter().filter(|line| *line == "search").count(), 2, "{:?}", trace.lines());
 }
 
+/// A session's connection to the writer that the monitor has just asked is asked for its role alone; one to any other
+/// host, or to a writer that was asked long ago, in full.
+#[tokio::test(start_paused = true)]
+async fn a_session_asks_a_writer_that_has_just_answered_for_its_role_alone() {
+    let script = Script::new(&NAMES);
+    let cluster = cluster(&script, &Trace::default());
+    assert_eq!(writer_of(search(&cluster)).await, "a");
+    let chain = Chain::new(Vec::new(), true).unwrap();
+    let connect = async |name: &'static str, role| {
+        let host = HostInfo::new(name, support::PORT, HostRole::Unknown).with_id(name);
+        cluster.connect_verified(&chain, &host, role, limit(5)).await
+    };
+    let asked = || script.counters().roles_asked.load(Ordering::SeqCst);
+    assert_eq!(connect("a", HostRole::Writer).await.unwrap().host.role, HostRole::Writer);
+    assert_eq!(asked(), 1);
+    assert_eq!(connect("b", HostRole::Reader).await.unwrap().host.role, HostRole::Reader);
+    assert_eq!(asked(), 1);
+    // It lost the role a moment ago, and the monitor has not asked it since.
+    script.role("a", HostRole::Reader);
+    let error = connect("a", HostRole::Writer).await.unwrap_err();
+    assert_eq!((error.kind(), asked()), (ErrorKind::WrongRole, 2));
+    script.role("a", HostRole::Writer);
+    // After 30 s the monitor asks every 30 s only.
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    assert_eq!(connect("a", HostRole::Writer).await.unwrap().host.role, HostRole::Writer);
+    assert_eq!(asked(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_is_not_given_a_demoted_writer_that_still_accepts_writes() {
     let script = Script::new(&NAMES);
@@ -187,6 +215,8 @@ async fn a_session_is_not_given_a_demoted_writer_that_still_accepts_writes() {
     assert_eq!(connect("a").await.unwrap().host.role, HostRole::Writer);
     script.promote("b");
     script.role("a", HostRole::Writer);
+    // The monitor's next question.
+    tokio::time::sleep(Duration::from_millis(150)).await;
     let error = connect("a").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WrongRole);
     assert!(error.to_string().contains("names another"), "{error}");

@@ -1,10 +1,11 @@
 //! `SELECT 1`, prepared, on loopback: the library's client with its default plugins beside the bare driver.
 //!
 //! ```text
-//! cargo bench -p integration-tests --bench select_one [-- --pairs 40] [--write] [--instructions]
+//! cargo bench -p integration-tests --bench select_one [-- --pairs 150] [--write] [--instructions]
+//! cargo bench -p integration-tests --bench select_one -- --pairs 0 --instructions
 //! ```
 //! The two are measured in pairs, in turns, in one run: only ratios inside a pair are used. With `--instructions`
-//! the instructions of one call are counted too, by valgrind, which must be installed.
+//! the instructions of one call are counted too, by valgrind, which must be installed; `--pairs 0` counts only.
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; this program measures real time")]
 
 #[cfg(target_os = "linux")]
@@ -31,10 +32,13 @@ fn main() -> support::Outcome {
 async fn run(arguments: &support::Arguments) -> support::Outcome {
     let cluster = integration_tests::LocalCluster::builder().start().await?;
     let place = clients::Place::of(&cluster);
-    let table = pairs::measure(&place, arguments.value("--pairs")?.unwrap_or(40)).await?;
-    table.print();
-    if arguments.has("--write") {
-        table.write("select_one", &arguments.command("select_one"), &[])?;
+    let pairs = arguments.value("--pairs")?.unwrap_or(150);
+    if pairs > 0 {
+        let table = pairs::measure(&place, pairs).await?;
+        table.print();
+        if arguments.has("--write") {
+            table.write("select_one", &arguments.command("select_one"), &[])?;
+        }
     }
     if arguments.has("--instructions") {
         let table = instructions::measure(&place)?;

@@ -123,7 +123,7 @@ impl Inner {
         let standing: Vec<NodeId> = NodeId::ALL.into_iter().filter(|node| self.stands(*node, old)).collect();
         let left = match standing[..] {
             [] => return Err(Error::NoCandidate { old_writer: old }),
-            [left] => left,
+            [left] if self.commits_wait() => left,
             _ => return Ok(None),
         };
         let old_returns = match loss {
@@ -142,6 +142,12 @@ impl Inner {
                 Err(Error::NoStandby { verb, left })
             }
         }
+    }
+
+    /// Whether a commit waits for a standby, as it does unless the test has asked for something else.
+    fn commits_wait(&self) -> bool {
+        let settings = &self.options.server_settings;
+        !settings.iter().any(|(name, value)| name == "synchronous_standby_names" && value.is_empty())
     }
 
     fn stands(&self, node: NodeId, old: NodeId) -> bool {

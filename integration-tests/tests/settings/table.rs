@@ -12,6 +12,7 @@ const STATE: &str = "integration-tests/tests/session_state.rs";
 const BAD_DAYS: &str = "integration-tests/tests/bad_days.rs";
 const CONFIG: &str = "wrapper-core/src/config/tests.rs";
 const PG: &str = "wrapper-pg/src/connector.rs";
+const PG_CONFIGURATION: &str = "wrapper-pg/src/configuration.rs";
 const DIAL: &str = "wrapper-pg/src/driver/dial.rs";
 
 /// Setting, file, test.
@@ -29,7 +30,7 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("cluster_instance_host_pattern", CONNECT, "cluster_instance_host_pattern_makes_the_names_of_instances"),
     ("connect_timeout", CONNECT, "connect_timeout_bounds_a_warm_connect_however_often_it_is_tried"),
     ("socket_timeout", CONNECT, "socket_timeout_gives_a_call_up_and_closes_its_connection"),
-    ("tcp_keepalive", PG, "keepalive_settings_reach_the_driver"),
+    ("tcp_keepalive", PG_CONFIGURATION, "keepalive_settings_reach_the_driver"),
     ("tcp_keepalive_time", DIAL, "keepalive_is_set_on_the_socket"),
     ("tcp_keepalive_interval", DIAL, "keepalive_is_set_on_the_socket"),
     ("tcp_keepalive_probes", DIAL, "keepalive_is_set_on_the_socket"),

@@ -40,7 +40,7 @@ impl MetricsObserver {
     }
 
     /// Adds a label to every metric, such as the cluster's name where a process has several.
-    pub fn label(mut self, name: impl Into<SharedString>, value: impl Into<SharedString>) -> Self {
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push(Label::new(name.into(), value.into()));
         self
     }

@@ -200,7 +200,12 @@ impl Stage {
         let leases: usize = hosts.chain(named).map(|host| core.cluster().registry().open(&host)).sum();
         left.count("leases of sessions that were dropped", leases);
         let limit = Deadline::after(Duration::from_secs(10), "the check");
-        let ended = limit.run("the shutdown", async { Ok(core.shutdown().await) }).await;
+        let ended = limit
+            .run("the shutdown", async {
+                core.shutdown().await;
+                Ok(())
+            })
+            .await;
         left.count("shutdowns that do not end", usize::from(ended.is_err()));
         left.count("tasks after the shutdown", core.cluster().task_count());
         left.count("sockets of monitors after the shutdown", cluster.monitors().open);

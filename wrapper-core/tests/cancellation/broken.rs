@@ -164,7 +164,12 @@ async fn a_wake_up_that_goes_to_one_who_has_left() {
             if matches!(at, DropPoint::Ended(_)) {
                 return Ok(());
             }
-            let next = soon().run("the next turn", async { Ok(turns.take().await) }).await;
+            let next = soon()
+                .run("the next turn", async {
+                    turns.take().await;
+                    Ok(())
+                })
+                .await;
             next.map_err(|error| error.to_string())
         },
     )

@@ -104,7 +104,7 @@ impl Backend {
     }
 
     /// A message is complete; of one that was cut, `body` is what was kept.
-    #[inline]
+    #[inline(always)]
     fn message(&mut self, kind: u8, body: &[u8], probe: &Probe) {
         match kind {
             b'Z' => self.ready(body.first().copied().unwrap_or_default(), probe),

@@ -174,15 +174,17 @@ impl Frontend {
     }
 
     /// A message that was written whole.
-    #[inline]
+    #[inline(always)]
     fn message(&mut self, kind: u8, body: &[u8], probe: &Probe) {
         match kind {
-            b'B' if !self.knows_effects() => self.count(kind, probe),
-            b'Q' | b'P' | b'B' | b'C' => self.read_whole(kind, body, probe),
-            _ => {
-                self.count(kind, probe);
-                self.complete(kind, probe);
+            b'E' | b'D' => self.count(probe),
+            b'S' => {
+                self.count(probe);
+                self.request = None;
             }
+            b'B' if !self.knows_effects() => self.count(probe),
+            b'd' => {}
+            _ => self.read_whole(kind, body, probe),
         }
     }
 
@@ -218,16 +220,18 @@ impl Frontend {
         Some(&bytes[take..])
     }
 
-    /// Numbers the request that a message begins.
+    /// Numbers the request that a message of its belongs to, when it is the first one.
     #[inline]
-    fn count(&mut self, kind: u8, probe: &Probe) {
-        if self.request.is_none() && matches!(kind, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S') {
+    fn count(&mut self, probe: &Probe) {
+        if self.request.is_none() {
             self.request = Some(probe.on_request());
         }
     }
 
     fn begin(&mut self, kind: u8, probe: &Probe) {
-        self.count(kind, probe);
+        if matches!(kind, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S') {
+            self.count(probe);
+        }
         self.name = Name::default();
         self.part = match kind {
             b'Q' => {
@@ -283,7 +287,6 @@ impl Frontend {
         }
     }
 
-    #[inline]
     fn complete(&mut self, kind: u8, probe: &Probe) {
         match kind {
             b'Q' => {

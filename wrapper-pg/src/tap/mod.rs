@@ -11,6 +11,8 @@ mod probe;
 mod scanner;
 #[cfg(test)]
 pub(crate) mod script;
+#[cfg(feature = "_fuzz")]
+pub(crate) mod splits;
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,9 @@
     reason = "the scripted world outside the library has a clock of its own"
 )]
 
+#[cfg(all(feature = "failover", feature = "efm"))]
+mod order;
+
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -119,6 +122,14 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(settings: &str, plugins: Vec<Arc<dyn PluginFactory>>, driver: Driver) -> Self {
+        Self::try_new(settings, plugins, driver).unwrap()
+    }
+
+    pub(crate) fn try_new(
+        settings: &str,
+        plugins: Vec<Arc<dyn PluginFactory>>,
+        driver: Driver,
+    ) -> Result<Self> {
         let keys = DriverKeys { schemes: &["postgres"], default_port: 5432, names: &[] };
         let url = format!("postgres://instance-1.xyz.us-east-2.rds.amazonaws.com/shop?{settings}");
         let events = Events::default();
@@ -133,7 +144,7 @@ impl World {
             observers: vec![Arc::new(events.clone())],
             default_port: 5432,
         });
-        Self { core: core.unwrap(), events, driver }
+        Ok(Self { core: core?, events, driver })
     }
 
     pub(crate) async fn open(&self) -> Result<Arc<Session<Connection>>> {
