@@ -21,11 +21,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use dashmap::DashMap;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::driver::DriverDialect;
-use crate::env::Environment;
+use crate::env::{Environment, watch};
 use crate::error::{Error, ErrorKind};
 use crate::host::HostKey;
 use crate::observe::{FlightRecorder, Observer};

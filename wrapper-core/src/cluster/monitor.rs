@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use super::probe::{Finding, probe, view};
 use super::{ClusterCore, MonitorConnection};
-use crate::env::Deadline;
+use crate::env::{Deadline, watch};
 use crate::error::{ErrorClass, ErrorKind};
 use crate::host::{HostInfo, HostKey};
 use crate::observe::Event;
@@ -112,7 +112,7 @@ impl ClusterCore {
     async fn refresh_until_asked(
         &self,
         open: &MonitorConnection,
-        requests: &mut tokio::sync::watch::Receiver<u64>,
+        requests: &mut watch::Receiver<u64>,
     ) -> bool {
         let late = self.env.now() + FIRST_ANSWER;
         let mut refresh = pin!(self.refresh(open, self.options.monitor_query_timeout));

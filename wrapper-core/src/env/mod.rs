@@ -1,6 +1,6 @@
 //! Clock, DNS, randomness: everything that core and plugins must not reach on their own (R8).
 //!
-//! What lives here: [`Environment`], [`Deadline`], the [`Resolver`] trait. What may not: anything that knows of
+//! What lives here: [`Environment`], [`Deadline`], the [`Resolver`] trait, [`watch`]. What may not: anything that knows of
 //! databases. The few calls that `clippy.toml` forbids elsewhere are made in this folder.
 #![allow(
     clippy::disallowed_methods,
@@ -9,6 +9,7 @@
 
 mod deadline;
 mod resolver;
+pub mod watch;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,11 +4,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, Weak};
 
 use futures_util::FutureExt;
-use tokio::sync::watch;
 
 use super::{Disposal, Search, Session, SwitchContext, SwitchPlan};
 use crate::driver::DriverConnection;
-use crate::env::Deadline;
+use crate::env::{Deadline, watch};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::observe::{Event, SwitchReport, in_failover_span};
 use crate::plugin::{Connected, panicked};

@@ -106,14 +106,12 @@ impl ScriptedCluster {
 
     /// The host falls silent: sockets stay open, nothing is answered.
     pub fn freeze(&self, host: usize) {
-        let frozen = self.shared.lock().hosts[host].frozen.clone();
-        frozen.send_replace(true);
+        self.shared.lock().hosts[host].frozen.send_replace(true);
     }
 
     /// The host goes on where it fell silent.
     pub fn thaw(&self, host: usize) {
-        let frozen = self.shared.lock().hosts[host].frozen.clone();
-        frozen.send_replace(false);
+        self.shared.lock().hosts[host].frozen.send_replace(false);
     }
 
     /// Whether the host is silent.

@@ -4,14 +4,13 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::counts::Ledgers;
 use super::ledger::{Change, Executed, Written};
 use super::names;
 use super::wire::Wire;
-use crate::env::Environment;
+use crate::env::{Environment, watch};
 use crate::host::HostRole;
 
 /// How a host treats its clients.
