@@ -160,13 +160,13 @@ impl Lane {
         if prepared != id {
             return Err(format!("a stale answer: {prepared} instead of {id}"));
         }
-        let fresh: i64 = self
-            .client
-            .query_one_scalar("SELECT $1::int8 + 1", &[&id])
-            .await
-            .map_err(|error| wrong("a new statement", error))?;
-        if fresh != id + 1 {
-            return Err(format!("a stale answer: {fresh} instead of {}", id + 1));
+        // Three round trips more: every other time.
+        if id % 4 < 2 {
+            let fresh = self.client.query_one_scalar("SELECT $1::int8 + 1", &[&id]).await;
+            let fresh: i64 = fresh.map_err(|error| wrong("a new statement", error))?;
+            if fresh != id + 1 {
+                return Err(format!("a stale answer: {fresh} instead of {}", id + 1));
+            }
         }
         // The start of the transaction is that of the statement only where no transaction was open before it.
         let sql = format!(

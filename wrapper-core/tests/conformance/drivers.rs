@@ -44,9 +44,11 @@ pub(crate) enum Mistake {
     DrainStaysOpen,
     KeepsSockets,
     RunSqlRefuses,
+    ConnectGoesOn,
+    DropKeepsSocket,
 }
 
-const ALL: [(Mistake, &str); 24] = [
+const ALL: [(Mistake, &str); 26] = [
     (Mistake::NoName, "name"),
     (Mistake::BornClosed, "opens"),
     (Mistake::ForgetsNulls, "answers"),
@@ -71,12 +73,32 @@ const ALL: [(Mistake, &str); 24] = [
     (Mistake::DrainStaysOpen, "drain"),
     (Mistake::KeepsSockets, "kill-closes-socket"),
     (Mistake::RunSqlRefuses, "run-sql"),
+    (Mistake::ConnectGoesOn, "cancelled-connect"),
+    (Mistake::DropKeepsSocket, "drop-closes-socket"),
 ];
 
 #[derive(Debug)]
 struct Driver {
-    inner: FakeDriver,
+    inner: Arc<FakeDriver>,
     mistake: Option<Mistake>,
+}
+
+impl Driver {
+    /// Keeps what nobody takes.
+    async fn connect_by_a_task(
+        &self,
+        target: ConnectTarget,
+        deadline: Deadline,
+    ) -> Result<Arc<dyn DriverConnection>> {
+        let (sender, opened) = tokio::sync::oneshot::channel();
+        let inner = Arc::clone(&self.inner);
+        tokio::spawn(async move {
+            if let Err(kept) = sender.send(inner.connect(&target, deadline).await) {
+                std::mem::forget(kept);
+            }
+        });
+        opened.await.unwrap()
+    }
 }
 
 #[derive(Debug)]
@@ -103,12 +125,18 @@ impl DriverDialect for Driver {
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>> {
         let wait = self.mistake == Some(Mistake::ConnectWaits);
         let deadline = if wait { Deadline::after(Duration::from_secs(30), "mine") } else { deadline };
-        let opened = self.inner.connect(target, deadline).await;
+        let opened = match self.mistake {
+            Some(Mistake::ConnectGoesOn) => self.connect_by_a_task(target.clone(), deadline).await,
+            _ => self.inner.connect(target, deadline).await,
+        };
         let opened = opened.map_err(|error| match self.mistake {
             Some(Mistake::RefusedIsLogin) => error.with_kind(ErrorKind::Login).with_class(ErrorClass::Login),
             _ => error,
         });
         let inner = wrapper_core::driver::downcast::<FakeConnection>(opened?)?;
+        if self.mistake == Some(Mistake::DropKeepsSocket) {
+            std::mem::forget(Arc::clone(&inner));
+        }
         let closed = AtomicBool::new(self.mistake == Some(Mistake::BornClosed));
         let (reasons, left) = Default::default();
         Ok(Arc::new(Connection { inner, mistake: self.mistake, closed, reasons, left }))
@@ -145,15 +173,15 @@ impl DriverConnection for Connection {
             return Ok(rows);
         }
         let rows = match self.inner.fetch_text(sql, deadline).await {
+            Err(error) if self.has(Mistake::KillForgetsItsReason) && self.inner.is_closed() => {
+                return Err(Error::new(error.kind(), "it is over"));
+            }
             Err(error) if error.sqlstate().is_some() => {
                 if self.has(Mistake::RefusalClosesIt) {
                     self.closed.store(true, Ordering::Relaxed);
                 }
                 let network = self.has(Mistake::RefusalIsNetwork);
                 return Err(if network { error.with_class(ErrorClass::Network) } else { error });
-            }
-            Err(error) if self.has(Mistake::KillForgetsItsReason) => {
-                return Err(Error::new(error.kind(), "it is over"));
             }
             rows => rows?,
         };
@@ -167,7 +195,7 @@ impl DriverConnection for Connection {
             Some(Mistake::MixesAnswers) => {
                 let mine = rows.clone();
                 let before = self.left.lock().unwrap().replace(rows);
-                tokio::time::sleep(Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
                 let now = self.left.lock().unwrap().clone().unwrap_or_else(|| mine.clone());
                 Ok(if before.is_some() && now != mine { now } else { mine })
             }
@@ -251,7 +279,7 @@ struct Rig {
 #[async_trait]
 impl DriverRig for Rig {
     fn driver(&self) -> Arc<dyn DriverDialect> {
-        Arc::new(Driver { inner: self.cluster.driver(), mistake: self.mistake })
+        Arc::new(Driver { inner: Arc::new(self.cluster.driver()), mistake: self.mistake })
     }
 
     fn target(&self) -> ConnectTarget {

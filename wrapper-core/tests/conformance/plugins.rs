@@ -47,9 +47,11 @@ enum Mistake {
     ConnectRetriesForEver,
     ConnectLeaks,
     CallLeaks,
+    RecoverLeaks,
+    FailedConnectLeaks,
 }
 
-const ALL: [(Mistake, &str); 26] = [
+const ALL: [(Mistake, &str); 31] = [
     (Mistake::OtherName, "name"),
     (Mistake::ChangesSubscriptions, "subscriptions"),
     (Mistake::ConnectsElsewhere, "connect-passes"),
@@ -76,6 +78,11 @@ const ALL: [(Mistake, &str); 26] = [
     (Mistake::ConnectRetriesForEver, "connect-ends"),
     (Mistake::ConnectLeaks, "cancelled-connect"),
     (Mistake::CallLeaks, "cancelled-call"),
+    (Mistake::RecoverLeaks, "cancelled-call-in-a-crash"),
+    (Mistake::RecoverLeaks, "cancelled-call-to-a-silent-host"),
+    (Mistake::RecoverLeaks, "cancelled-call-in-a-switchover"),
+    (Mistake::FailedConnectLeaks, "cancelled-connect-in-a-crash"),
+    (Mistake::ConnectLeaks, "cancelled-connect-to-a-silent-host"),
 ];
 
 #[derive(Clone, Debug)]
@@ -164,6 +171,11 @@ impl Plugin for Subject {
         }
         let connected = next.run(cx).await;
         match (self.mistake, connected) {
+            (Some(Mistake::FailedConnectLeaks), Err(error)) => {
+                let cluster = cx.cluster.clone();
+                leaking(&cluster, cluster.env().sleep(Duration::from_millis(1))).await;
+                Err(error)
+            }
             (Some(Mistake::ConnectsElsewhere), Ok(given)) => {
                 let target = ConnectTarget::session(given.host.clone());
                 let own = cx.cluster.driver().connect(&target, cx.deadline).await?;
@@ -224,7 +236,11 @@ impl Plugin for Subject {
         }
     }
 
-    async fn recover(&self, _: &mut CallContext<'_>, error: Error) -> Recovery {
+    async fn recover(&self, cx: &mut CallContext<'_>, error: Error) -> Recovery {
+        if self.has(Mistake::RecoverLeaks) {
+            let cluster = cx.session().cluster().clone();
+            leaking(&cluster, cluster.env().sleep(Duration::from_millis(1))).await;
+        }
         Recovery::Fail(match self.mistake {
             Some(Mistake::RecoverRenames) => renamed(error),
             Some(Mistake::HidesUnknown) if error.kind() == ErrorKind::TransactionStateUnknown => {

@@ -137,20 +137,28 @@ impl Frontend {
         (opening, &bytes[take..])
     }
 
-    /// The length of the end of a COPY, with its Sync, that stands at the beginning of `bytes`.
+    /// Where in `bytes` the first end of a COPY stands, with its Sync, and how long both are.
     ///
-    /// The driver sends one also when the server has refused the COPY. The server answers the Sync, the driver does
-    /// not count on it, and every later call gets the answer of the one before it. So outside of a COPY these bytes
-    /// must not be sent. Until the server has answered, the driver sends nothing behind the COPY; so they are always
-    /// at a beginning.
-    pub(super) fn stray_copy_end(&self, bytes: &[u8]) -> Option<usize> {
-        if !matches!(bytes.first(), Some(b'c' | b'f')) || self.have != 0 || self.left != 0 {
-            return None;
+    /// The driver sends one also when the server has refused the COPY, or has not answered yet. The server answers the
+    /// Sync, the driver does not count on it, and every later call gets the answer of the one before it. So these bytes
+    /// must not be sent outside of a COPY.
+    pub(super) fn copy_end(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        // Inside of a message: what is left of it is not looked at.
+        let mut at = match self.have {
+            0 => 0,
+            HEADER => self.left,
+            _ => return None,
+        };
+        loop {
+            let head = bytes.get(at..at.checked_add(HEADER)?)?;
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+            let end = at.checked_add(length)?.checked_add(1)?;
+            if matches!(head[0], b'c' | b'f') {
+                let sync = bytes.get(end..end.checked_add(HEADER)?)?;
+                return (sync == [b'S', 0, 0, 0, 4]).then_some((at, end + HEADER - at));
+            }
+            at = end;
         }
-        let length = bytes.get(1..HEADER)?.try_into().ok().map(u32::from_be_bytes)? as usize;
-        let end = length.checked_add(1)?;
-        let sync = bytes.get(end..end.checked_add(HEADER)?)?;
-        (sync == [b'S', 0, 0, 0, 4]).then_some(end + HEADER)
     }
 
     /// Reads the next piece; `false` when it cannot be what a client sends.

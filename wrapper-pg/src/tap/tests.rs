@@ -262,15 +262,50 @@ fn the_sync_that_a_copy_swallows_is_not_waited_for() {
 }
 
 #[test]
-fn the_end_of_a_copy_that_was_refused_is_recognised() {
+fn the_end_of_a_copy_is_recognised() {
     let stray = [message(b'f', b"\0"), message(b'S', b""), query("SELECT 1")].concat();
     let tap = started();
-    assert_eq!(tap.frontend.stray_copy_end(&stray), Some(11));
-    assert_eq!(tap.frontend.stray_copy_end(&stray[..10]), None);
-    assert_eq!(tap.frontend.stray_copy_end(&query("SELECT 1")), None);
+    assert_eq!(tap.frontend.copy_end(&stray), Some((0, 11)));
+    assert_eq!(tap.frontend.copy_end(&stray[..10]), None);
+    let first = query("SELECT 1");
+    assert_eq!(tap.frontend.copy_end(&first), None);
+    assert_eq!(tap.frontend.copy_end(&[&first[..], &stray].concat()), Some((first.len(), 11)));
     let mut inside = started();
-    inside.on_written(&query("SELECT 1")[..9]);
-    assert_eq!(inside.frontend.stray_copy_end(&stray), None);
+    inside.on_written(&first[..9]);
+    assert_eq!(inside.frontend.copy_end(&[&first[9..], &stray].concat()), Some((first.len() - 9, 11)));
+}
+
+/// A `copy_in` that is dropped before the server has answered: its end is held until the answer tells whether there is
+/// a COPY that it ends.
+#[tokio::test]
+async fn the_end_of_a_copy_waits_for_the_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let execute =
+        [message(b'B', b"\0s9\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat();
+    let end = [message(b'f', b"\0"), message(b'S', b"")].concat();
+    let both = [&execute[..], &end].concat();
+    let accepted = message(b'G', &[0, 0, 0]);
+    let refused = [message(b'E', b"SERROR\0C42501\0\0"), ready(b'I')].concat();
+    for (answer, sent) in [(accepted, both.clone()), (refused, execute.clone())] {
+        let (inner, mut server) = tokio::io::duplex(4096);
+        let mut tap = Tap::new(inner, Default::default());
+        tap.on_written(&startup());
+        tap.on_read(&[message(b'R', &[0, 0, 0, 0]), ready(b'I')].concat());
+        assert_eq!(tap.write(&both).await.unwrap(), execute.len());
+        {
+            let mut held = std::pin::pin!(tap.write(&end));
+            let early = std::future::poll_fn(|cx| std::task::Poll::Ready(held.as_mut().poll(cx).is_ready()));
+            assert!(!early.await, "written before the answer");
+        }
+        server.write_all(&answer).await.unwrap();
+        let mut read = vec![0; answer.len()];
+        tap.read_exact(&mut read).await.unwrap();
+        assert_eq!(tap.write(&end).await.unwrap(), end.len());
+        drop(tap);
+        let mut written = Vec::new();
+        server.read_to_end(&mut written).await.unwrap();
+        assert_eq!(written, sent);
+    }
 }
 
 #[test]

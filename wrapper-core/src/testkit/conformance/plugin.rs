@@ -13,12 +13,36 @@ use crate::testkit::{FakeClient, ScriptedCluster, Stage};
 /// A plugin under test, its settings, and the plugins that it needs beside it.
 ///
 /// ```
-/// use wrapper_core::testkit::Balance;
+/// use std::sync::Arc;
+/// use wrapper_core::plugin::{BuildContext, MethodSet, OrderClass, Plugin, PluginFactory};
 /// use wrapper_core::testkit::conformance::{PluginSubject, plugin_conformance};
 ///
+/// #[derive(Clone, Debug)]
+/// struct Idle;
+///
+/// impl PluginFactory for Idle {
+///     fn name(&self) -> &'static str {
+///         "idle"
+///     }
+///     fn build(&self, _: &BuildContext<'_>) -> wrapper_core::Result<Arc<dyn Plugin>> {
+///         Ok(Arc::new(Idle))
+///     }
+/// }
+///
+/// impl Plugin for Idle {
+///     fn name(&self) -> &'static str {
+///         "idle"
+///     }
+///     fn class(&self) -> OrderClass {
+///         OrderClass::Observe
+///     }
+///     fn subscriptions(&self) -> MethodSet {
+///         MethodSet::NONE
+///     }
+/// }
+///
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// let subject = PluginSubject::new(Balance::new()).set("connect_timeout", "5s");
-/// let found = plugin_conformance(&subject).await;
+/// let found = plugin_conformance(&PluginSubject::new(Idle).set("connect_timeout", "5s")).await;
 /// assert!(found.is_kept(), "{found}");
 /// # });
 /// ```

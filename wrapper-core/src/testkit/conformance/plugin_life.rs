@@ -151,7 +151,8 @@ async fn cancelled_connect(subject: &PluginSubject, day: Day) -> Checked {
     let found = enumerate_cancellations(
         async || {
             let stage = subject.stage()?;
-            breaks(day, stage.cluster(), Duration::from_millis(2));
+            // In the middle of the connect, which takes two.
+            breaks(day, stage.cluster(), Duration::from_millis(1));
             Ok(stage)
         },
         async |stage: &Result<Stage, String>| {
