@@ -266,3 +266,25 @@ async fn cluster_instance_host_pattern_makes_the_names_of_instances() {
     assert!(hosts.hosts().iter().all(|host| host.port() == 6000), "{hosts}");
     drop(first);
 }
+
+#[tokio::test(start_paused = true)]
+async fn of_several_hosts_the_first_one_that_can_be_used_is_taken() {
+    let list = format!("host={},{},{} wrapper_dialect=pg", instance("i1"), instance("i2"), instance("i3"));
+    for (health, limit) in [(Health::Down, secs(1)), (Health::Silent, secs(4)), (Health::Mute, secs(4))] {
+        let script = Script::new(3);
+        script.health("i1", health);
+        let connector = script.connector(&format!("{list} connect_timeout=9 plugins=failover,efm"));
+        let began = script.now();
+        let session = open(&connector).await.expect("the second host can be used");
+        assert_eq!(session.load().host.host(), instance("i2"), "{health:?}");
+        let took = script.now() - began;
+        assert!(took <= limit, "{health:?}: {took:?}, where a third of the time is the first one's");
+    }
+
+    let script = Script::new(3);
+    script.all(Health::Silent);
+    let connector = script.connector(&format!("{list} connect_timeout=9 plugins=failover,efm"));
+    let (took, error) = refused(&script, &connector).await;
+    assert!(about(took, secs(9)), "{took:?}: {error}");
+    assert!(error.contains("connect_timeout"), "{error}");
+}
