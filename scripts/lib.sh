@@ -31,3 +31,25 @@ crates() {
   awk '/^members *= *\[/ { on = 1 } on { while (match($0, /"[^"]+"/)) { print substr($0, RSTART + 1, RLENGTH - 2); $0 = substr($0, RSTART + RLENGTH) } } on && /\]/ { exit }' \
     "$ROOT/Cargo.toml"
 }
+
+# The folders of the crates that are published, one a line.
+published() {
+  local crate
+  for crate in $(crates); do
+    grep -qE '^publish *= *false' "$ROOT/$crate/Cargo.toml" || say "$crate"
+  done
+}
+
+# Tools that the machine lacks go here: in target/, so that a cached target folder spares their build.
+TOOLS=$TARGET/tools
+
+# The path of a program of a crate of the same name, which is built when it is not there yet: that takes some minutes.
+# Arguments: name, version.
+installed() {
+  local name=$1 version=$2 program=$TOOLS/bin/$1
+  if [[ ! -x $program ]]; then
+    cargo install "$name" --locked --version "$version" --root "$TOOLS" --target-dir "$TOOLS/build" >&2 &&
+      rm -rf "$TOOLS/build"
+  fi
+  say "$program"
+}

@@ -51,6 +51,21 @@ async fn observer() {
     assert!(run(env!("CARGO_BIN_EXE_observer"), &[]).await.contains("switched from shop-1"));
 }
 
+#[tokio::test]
+async fn telemetry() {
+    let out = run(env!("CARGO_BIN_EXE_telemetry"), &[]).await;
+    let lines: Vec<&str> = out.lines().filter(|line| line.contains(" aws_wrapper::")).collect();
+    for (level, target, message) in [
+        ("INFO", "aws_wrapper::topology", "searching for the writer"),
+        ("INFO", "aws_wrapper::topology", "writer changed"),
+        ("INFO", "aws_wrapper::failover", "session switched"),
+    ] {
+        let is = |line: &&str| line.contains(level) && line.contains(target) && line.contains(message);
+        assert!(lines.iter().any(is), "{target}: {message} in:\n{out}");
+    }
+    assert!(out.contains("# HELP aws_wrapper_failover_duration_seconds"), "metrics are described:\n{out}");
+}
+
 fn picture(name: &str) -> String {
     format!("{}/{name}-{}.svg", env!("CARGO_TARGET_TMPDIR"), std::process::id())
 }

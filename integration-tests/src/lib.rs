@@ -8,16 +8,23 @@
 //! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
 //!   installation, starts in milliseconds.
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
+//! * [`gate::MessageGate`]: a proxy that lets through a number of PostgreSQL messages and holds the next one.
 //! * [`names::NameTable`]: host names with a propagation lag, in place of `/etc/hosts`.
 //!
-//! Nothing here knows the library under test: a cluster hands out addresses, names and credentials only.
+//! * `schedule` (feature `schedules`): seeded schedules of faults over the test kit of `wrapper-core`, without servers.
+//!
+//! Apart from `schedule`, nothing here knows the library under test: a cluster hands out addresses, names and
+//! credentials only.
 #![allow(
     clippy::disallowed_methods,
     reason = "R8 binds core and plugins; this crate drives real servers and real time"
 )]
 
+pub mod gate;
 pub mod names;
 pub mod proxy;
+#[cfg(feature = "schedules")]
+pub mod schedule;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod verbs;

@@ -171,7 +171,7 @@ fn with_helpers(body: &str, name: Option<&str>, sources: &[&str]) -> String {
     code
 }
 
-/// The tests in a file that name scenarios.
+/// The tests in a file that name scenarios in their doc comments.
 fn tests_in(source: &str, shared: &str, program: &str, into: &mut BTreeMap<u32, BTreeSet<Played>>) {
     let lines: Vec<&str> = source.lines().collect();
     for (at, line) in lines.iter().enumerate() {
@@ -210,6 +210,16 @@ fn played() -> BTreeMap<u32, BTreeSet<Played>> {
         if path.extension().is_some_and(|extension| extension == "rs") {
             let program = path.file_stem().expect("a name").to_string_lossy().into_owned();
             tests_in(&read(&path), &shared, &program, &mut found);
+        }
+    }
+    for entry in fs::read_dir(root().join("integration-tests/benches")).expect("the folder of the benches") {
+        let folder = entry.expect("an entry").path();
+        let Ok(source) = fs::read_to_string(folder.join("main.rs")) else { continue };
+        let doc: Vec<_> = source.lines().take_while(|line| line.starts_with("//!")).collect();
+        let doc = doc.iter().map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join(" ");
+        for number in numbers(&doc) {
+            let test = format!("bench `{}`", folder.file_name().expect("a name").to_string_lossy());
+            found.entry(number).or_default().insert(Played { test, flavours: flavours(&source, false) });
         }
     }
     found

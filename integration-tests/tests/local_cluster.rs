@@ -141,6 +141,64 @@ async fn crashes_lose_no_acknowledged_write_and_old_writers_return() {
     }
 }
 
+/// The second failover leaves one node: its commits wait for the first old writer, which was still on its way back.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_failovers_in_a_row_wait_for_the_old_writer_that_is_coming_back() {
+    let cluster = LocalCluster::builder().rejoin_after(Some(Duration::from_millis(500)));
+    let cluster = Arc::new(cluster.start().await.unwrap());
+    let writer = Writer::start(&cluster).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut writers = vec![cluster.writer()];
+    for _ in 0..2 {
+        let record = cluster.fail_over().await.unwrap();
+        assert!(record.outage() < Duration::from_secs(20), "{record:?}");
+        writers.push(record.new_writer);
+    }
+    let different: std::collections::BTreeSet<_> = writers.iter().copied().collect();
+    assert_eq!(different.len(), 3, "{writers:?}");
+    cluster.wait_until_healthy(LONG).await.unwrap();
+    let acknowledged = writer.acknowledged().await;
+    assert_nothing_lost(&cluster, &acknowledged).await;
+    // Back and forth in one go: the node that comes back is the one that has just been lost.
+    let [to, other] = cluster.readers();
+    cluster.crash(other).await.unwrap();
+    let record = cluster.planned_switchover(to).await.unwrap();
+    assert_eq!(record.new_writer, to);
+    cluster.rejoin(other).await.unwrap();
+    cluster.wait_until_healthy(LONG).await.unwrap();
+}
+
+/// Old writers stay away: a promotion that would leave a writer alone is refused before anything is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_node_is_not_promoted_alone() {
+    let cluster = LocalCluster::builder().rejoin_after(None).start().await.unwrap();
+    let first = cluster.fail_over().await.unwrap();
+    let started = Instant::now();
+    let left = cluster.readers().into_iter().find(|node| *node != first.old_writer).unwrap();
+    let mut refused = vec![cluster.fail_over().await.unwrap_err()];
+    refused.push(cluster.planned_switchover(left).await.unwrap_err());
+    refused.push(cluster.promote(left).await.unwrap_err());
+    for error in refused {
+        assert!(matches!(&error, Error::NoStandby { left: node, .. } if *node == left), "{error}");
+        assert!(error.to_string().contains("`rejoin`"), "{error}");
+    }
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(cluster.writer(), first.new_writer, "nothing was done");
+    let client = cluster.connect_app(cluster.writer()).await.unwrap();
+    client.batch_execute("CREATE TABLE still_writable (id int)").await.unwrap();
+
+    cluster.rejoin(first.old_writer).await.unwrap();
+    cluster.fail_over().await.unwrap();
+    // Two are down now, and nobody comes back.
+    for node in cluster.readers() {
+        if cluster.truth().await[node.index()] == Truth::Reader {
+            cluster.crash(node).await.unwrap();
+        }
+    }
+    let error = cluster.fail_over().await.unwrap_err();
+    assert!(matches!(error, Error::NoCandidate { .. }), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn planned_switchovers_lose_no_acknowledged_write() {
     let cluster = LocalCluster::builder().rejoin_after(Some(Duration::ZERO)).start().await.unwrap();

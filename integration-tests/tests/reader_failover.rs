@@ -12,7 +12,7 @@ use common::{builder, within};
 use faults::{SLACK, cluster, end, node_of, truth_of};
 use integration_tests::local::Truth;
 use integration_tests::{Cut, Flavour, LocalCluster};
-use wrapper_pg::{Connector, ErrorKind};
+use wrapper_pg::{Connector, ErrorKind, Message};
 
 fn connector(cluster: &LocalCluster, host: &str, mode: Option<&str>) -> Connector {
     let mut builder = builder(cluster, host)
@@ -50,6 +50,42 @@ async fn a_lost_reader_is_replaced_by_a_reader_and_then_by_the_writer() {
     }
     client.execute("SELECT 1", &[]).await.expect("answered");
     assert_eq!(client.generation(), 3);
+    end(connector).await;
+}
+
+/// A listener is switched to a reader, where PostgreSQL refuses LISTEN: the switch succeeds, the gap is told, the rest of
+/// the state is carried over; the next switch, to the writer, takes the LISTENs up again.
+#[tokio::test(flavor = "multi_thread")]
+async fn listen_survives_a_stay_on_a_reader() {
+    let cluster = cluster(Flavour::Aurora).with_proxy(true).start().await.expect("the cluster starts");
+    let connector = connector(&cluster, &cluster.cluster_endpoint(), Some("reader-or-writer"));
+    let client = within("the connect", connector.connect()).await.expect("connected");
+    let mut messages = client.notifications();
+    client.batch_execute("LISTEN jobs; SET lock_timeout = '13s'; LISTEN given_up").await.expect("listening");
+    let writer = cluster.writer();
+    for expected in [Truth::Reader, Truth::Reader, Truth::Writer] {
+        if expected == Truth::Writer {
+            cluster.heal(writer).await.expect("healed");
+        }
+        let node = node_of(&cluster, &client).await;
+        cluster.cut(node, Cut::StallBothWays).await.expect("cut");
+        let error =
+            within("the call", client.execute("SELECT 1", &[])).await.expect_err("the host is silent");
+        assert_eq!(error.kind(), ErrorKind::FailoverSucceeded, "{error}");
+        assert!(matches!(within("the gap", messages.recv()).await, Some(Message::Gap)));
+        assert_eq!(truth_of(&cluster, &client).await, expected);
+        let timeout: String = client.query_one_scalar("SHOW lock_timeout", &[]).await.expect("a setting");
+        assert_eq!(timeout, "13s");
+        if expected == Truth::Reader {
+            let error = client.batch_execute("LISTEN jobs").await.expect_err("refused by the server");
+            assert_eq!(error.sqlstate(), Some("25006"), "{error}");
+        }
+    }
+    client.batch_execute("UNLISTEN given_up; NOTIFY given_up; NOTIFY jobs, 'again'").await.expect("notified");
+    match within("a notification", messages.recv()).await {
+        Some(Message::Notification(notification)) => assert_eq!(notification.payload(), "again"),
+        other => panic!("{other:?}"),
+    }
     end(connector).await;
 }
 

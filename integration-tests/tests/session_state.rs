@@ -101,6 +101,50 @@ async fn what_a_session_has_set_is_carried_over() {
     ended(&connector).await;
 }
 
+/// Scenario 31, as far as there is a way for a session from the writer to a reader and back (`reader_or_writer`; routing
+/// of reads is to come): after each of several switches a statement outside of a transaction commits by itself, and
+/// what the session has set is in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn switches_between_writer_and_reader_keep_autocommit() {
+    let cluster = aurora().await;
+    let connector = support::watchful(&cluster)
+        .set("failover_mode", "reader_or_writer")
+        .set("reader_host_selector_strategy", "round_robin")
+        .build()
+        .expect("valid");
+    let client = within("the connect", connector.connect()).await.expect("connected");
+    client
+        .batch_execute("SET lock_timeout = '13s'; SELECT set_config('my.tenant', '7', false)")
+        .await
+        .expect("set");
+    let mut written = 0_i64;
+    for to_writer in [false, true, false, true] {
+        // Everything but where the session is to go falls silent.
+        for node in cluster.nodes() {
+            let stays = (node == cluster.writer()) == to_writer;
+            if stays {
+                cluster.heal(node).await.expect("healed");
+            } else {
+                cluster.cut(node, integration_tests::Cut::StallBothWays).await.expect("cut");
+            }
+        }
+        moved(&client).await;
+        let on_reader: bool =
+            client.query_one_scalar("SELECT pg_is_in_recovery()", &[]).await.expect("asked");
+        assert_eq!(on_reader, !to_writer);
+        let sql = "SELECT current_setting('lock_timeout') || ' ' || current_setting('my.tenant')";
+        let set: String = client.query_one_scalar(sql, &[]).await.expect("asked");
+        assert_eq!(set, "13s 7");
+        if to_writer {
+            written += 1;
+            client.execute("INSERT INTO t VALUES ($1)", &[&written]).await.expect("written");
+            assert_eq!(support::rows_on(&cluster, cluster.writer(), written).await, 1, "committed by itself");
+        }
+    }
+    drop(client);
+    ended(&connector).await;
+}
+
 #[derive(Clone, Debug, Default)]
 struct Counting {
     carried: Arc<AtomicUsize>,

@@ -10,10 +10,10 @@ use crate::config::{Settings, VerifyRole};
 use crate::dialect::{EndpointHint, dialect_for};
 use crate::driver::{ConnectTarget, DriverConnection, DriverDialect};
 use crate::env::{Deadline, Environment};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::host::{EndpointKind, HostInfo, HostRole, RdsHost, classify};
 use crate::observe::Observer;
-use crate::plugin::{BuildContext, Chain, ConnectContext, PluginFactory, Registry};
+use crate::plugin::{BuildContext, Chain, ConnectContext, Connected, PluginFactory, Registry};
 use crate::session::{Session, SessionOptions};
 
 /// What a [`ConnectorCore`] is made from.
@@ -162,28 +162,72 @@ impl ConnectorCore {
 
     /// Opens a session.
     ///
+    /// Of several hosts in the settings the first one that can be used is taken, in their order, until a topology is
+    /// known; each has an equal part of the time that is left.
+    ///
     /// # Errors
-    /// Login, network, wrong role, missing grant, time-out: typed, with the host in it.
+    /// Login, network, wrong role, missing grant, time-out: typed, with the host in it. With several hosts, that of the
+    /// last one.
     ///
     /// # Cancellation
     /// Closes whatever it opened.
     pub async fn open<C: DriverConnection>(&self, options: SessionOptions) -> Result<Arc<Session<C>>> {
         if self.cluster.is_shut_down() {
-            return Err(Error::new(crate::ErrorKind::Closed, "the connector was shut down; make a new one"));
+            return Err(Error::new(ErrorKind::Closed, "the connector was shut down; make a new one"));
         }
         let chain = Arc::new(self.chain()?);
         let deadline = Deadline::after(self.settings.connect_timeout, "connect_timeout");
-        let mut cx =
-            ConnectContext::new(&self.cluster, ConnectTarget::session(self.endpoint.clone()), deadline);
+        let others = self.other_hosts();
+        let mut left = others.len();
+        let mut endpoint = self.endpoint.clone();
+        let mut others = others.into_iter();
+        loop {
+            let part = u32::try_from(left + 1).unwrap_or(u32::MAX);
+            let attempt = if left == 0 {
+                deadline
+            } else {
+                deadline.cap(deadline.remaining() / part, "connect_timeout, a host's part of it")
+            };
+            match self.open_at(&endpoint, &chain, attempt).await {
+                Ok(connected) => return Session::new(connected, chain, self.cluster.clone(), options),
+                Err(error) => match others.next() {
+                    Some(next) if another_host_may_do(&error) => endpoint = next,
+                    _ => return Err(error),
+                },
+            }
+            left -= 1;
+        }
+    }
+
+    /// The hosts to try after the first one: none once a topology is known, which says more than the settings.
+    fn other_hosts(&self) -> Vec<HostInfo> {
+        let hosts = self.settings.hosts();
+        let is_first = |host: &HostInfo| host.key == self.endpoint.key;
+        let all: Vec<HostInfo> =
+            hosts.iter().map(|(host, port)| HostInfo::new(host, *port, HostRole::Unknown)).collect();
+        // A derived endpoint is not one of the list: its user asked for it alone.
+        if self.cluster.topology().is_some() || !all.first().is_some_and(is_first) {
+            return Vec::new();
+        }
+        all.into_iter().skip(1).collect()
+    }
+
+    async fn open_at(
+        &self,
+        endpoint: &HostInfo,
+        chain: &Arc<Chain>,
+        deadline: Deadline,
+    ) -> Result<Connected> {
+        let mut cx = ConnectContext::new(&self.cluster, ConnectTarget::session(endpoint.clone()), deadline);
         cx.initial = true;
-        let mut connected = chain.connect(&mut cx).await?;
+        let connected = chain.connect(&mut cx).await?;
         if self.needs_topology && connected.host.role == HostRole::Unknown {
             // No plugin has asked the host who it is. Monitoring and failover need to know.
             let deadline = cx.deadline;
             self.cluster.core().learn_topology(&connected.connection, deadline).await?;
-            connected = self.cluster.verify(connected, self.wanted_role(), deadline).await?;
+            return self.cluster.verify(connected, self.wanted_role(), deadline).await;
         }
-        Session::new(connected, chain, self.cluster.clone(), options)
+        Ok(connected)
     }
 
     fn wanted_role(&self) -> HostRole {
@@ -201,6 +245,12 @@ impl ConnectorCore {
     pub async fn shutdown(&self) {
         self.cluster.shutdown().await;
     }
+}
+
+/// Whether a connect that ended with this error may succeed on another host of the list.
+fn another_host_may_do(error: &Error) -> bool {
+    matches!(error.class(), ErrorClass::Network | ErrorClass::Busy)
+        || matches!(error.kind(), ErrorKind::Timeout | ErrorKind::WrongRole)
 }
 
 fn chosen(
@@ -240,7 +290,7 @@ fn chosen(
 fn options(settings: &Settings, rds: &RdsHost, default_port: u16) -> Result<ClusterOptions> {
     let hosts: Vec<HostInfo> =
         settings.hosts().iter().map(|(host, port)| HostInfo::new(host, *port, HostRole::Unknown)).collect();
-    let dialect = settings.wrapper_dialect.map(|code| dialect_for(code.as_str().parse()?)).transpose()?;
+    let dialect = settings.wrapper_dialect.map(dialect_for).transpose()?;
     let hint = match rds.kind() {
         EndpointKind::WriterCluster | EndpointKind::ReaderCluster | EndpointKind::CustomCluster => {
             EndpointHint::Cluster

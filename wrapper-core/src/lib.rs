@@ -11,6 +11,8 @@ pub mod host;
 pub mod observe;
 pub mod plugin;
 pub mod session;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 pub mod topology;
 
 pub use error::{Error, ErrorClass, ErrorKind, Result, RetryAdvice, Source, TransactionOutcome};

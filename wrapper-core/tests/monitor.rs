@@ -7,10 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::{Health, Script, Trace, cluster};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use wrapper_core::ErrorKind;
+use wrapper_core::cluster::Cluster;
 use wrapper_core::env::Deadline;
-use wrapper_core::host::{HostKey, HostRole};
+use wrapper_core::host::{HostInfo, HostKey, HostRole};
+use wrapper_core::plugin::Chain;
+use wrapper_core::topology::Published;
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
@@ -94,6 +98,129 @@ async fn the_old_writer_that_still_accepts_writes_is_not_believed_against_its_ow
     assert!(!search.is_finished(), "the old writer was believed");
     script.role("b", HostRole::Writer);
     assert_eq!(search.await.unwrap().unwrap().topology.writer().unwrap().host(), "b");
+}
+
+/// Starts a search that is given a minute.
+fn search(cluster: &Cluster) -> JoinHandle<wrapper_core::Result<Published>> {
+    let core = std::sync::Arc::clone(cluster.core());
+    tokio::spawn(async move { core.search_writer(limit(60)).await })
+}
+
+async fn writer_of(search: JoinHandle<wrapper_core::Result<Published>>) -> String {
+    search.await.unwrap().unwrap().topology.writer().unwrap().host().to_owned()
+}
+
+/// `a` was demoted one failover before the last and never restarted: it accepts writes, but its topology names
+/// another host.
+#[tokio::test(start_paused = true)]
+async fn a_writer_demoted_in_an_earlier_failover_is_not_believed_against_its_own_topology() {
+    for named_by_a in ["b", "c"] {
+        let script = Script::new(&NAMES);
+        let cluster = cluster(&script, &Trace::default());
+        assert_eq!(writer_of(search(&cluster)).await, "a");
+
+        script.promote("b");
+        script.role("a", HostRole::Writer);
+        assert_eq!(writer_of(search(&cluster)).await, "b");
+
+        // `b` is lost, `c` is not promoted yet.
+        script.health("b", Health::Down);
+        script.names_writer("a", Some(named_by_a));
+        let second = search(&cluster);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!second.is_finished(), "`a`, demoted long ago, was believed while it named `{named_by_a}`");
+        script.role("c", HostRole::Writer);
+        assert_eq!(writer_of(second).await, "c");
+        assert!(cluster.registry().demoted_in(&HostKey::new("a", support::PORT)) > 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demoted_writer_that_was_seen_as_a_reader_is_believed_again_though_its_topology_is_late() {
+    let script = Script::new(&NAMES);
+    let cluster = cluster(&script, &Trace::default());
+    assert_eq!(writer_of(search(&cluster)).await, "a");
+    script.promote("b");
+    assert_eq!(writer_of(search(&cluster)).await, "b");
+
+    script.health("b", Health::Down);
+    let second = search(&cluster);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Only its recovery state changes: its topology still names `b`.
+    script.role("a", HostRole::Writer);
+    let promoted = Instant::now();
+    assert_eq!(writer_of(second).await, "a");
+    assert!(promoted.elapsed() <= Duration::from_millis(12), "{:?}", promoted.elapsed());
+    // And it stays the writer while its topology is late.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(cluster.topology().unwrap().topology.writer().unwrap().host(), "a");
+}
+
+/// Just promoted, it first holds no topology, then a late one, then the right one.
+#[tokio::test(start_paused = true)]
+async fn a_new_writer_whose_topology_is_first_empty_and_then_late_stays_believed() {
+    let script = Script::new(&NAMES);
+    let trace = Trace::default();
+    let cluster = cluster(&script, &trace);
+    assert_eq!(writer_of(search(&cluster)).await, "a");
+    script.health("a", Health::Down);
+    script.names_writer("b", None);
+    script.role("b", HostRole::Writer);
+    assert_eq!(writer_of(search(&cluster)).await, "b");
+    for named in [None, Some("a"), Some("b")] {
+        script.names_writer("b", named);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(trace.lines().iter().filter(|line| *line == "search").count(), 2, "{:?}", trace.lines());
+}
+
+/// A session's connection to the writer that the monitor has just asked is asked for its role alone; one to any other
+/// host, or to a writer that was asked long ago, in full.
+#[tokio::test(start_paused = true)]
+async fn a_session_asks_a_writer_that_has_just_answered_for_its_role_alone() {
+    let script = Script::new(&NAMES);
+    let cluster = cluster(&script, &Trace::default());
+    assert_eq!(writer_of(search(&cluster)).await, "a");
+    let chain = Chain::new(Vec::new(), true).unwrap();
+    let connect = async |name: &'static str, role| {
+        let host = HostInfo::new(name, support::PORT, HostRole::Unknown).with_id(name);
+        cluster.connect_verified(&chain, &host, role, limit(5)).await
+    };
+    let asked = || script.counters().roles_asked.load(Ordering::SeqCst);
+    assert_eq!(connect("a", HostRole::Writer).await.unwrap().host.role, HostRole::Writer);
+    assert_eq!(asked(), 1);
+    assert_eq!(connect("b", HostRole::Reader).await.unwrap().host.role, HostRole::Reader);
+    assert_eq!(asked(), 1);
+    // It lost the role a moment ago, and the monitor has not asked it since.
+    script.role("a", HostRole::Reader);
+    let error = connect("a", HostRole::Writer).await.unwrap_err();
+    assert_eq!((error.kind(), asked()), (ErrorKind::WrongRole, 2));
+    script.role("a", HostRole::Writer);
+    // After 30 s the monitor asks every 30 s only.
+    tokio::time::sleep(Duration::from_secs(75)).await;
+    assert_eq!(connect("a", HostRole::Writer).await.unwrap().host.role, HostRole::Writer);
+    assert_eq!(asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_not_given_a_demoted_writer_that_still_accepts_writes() {
+    let script = Script::new(&NAMES);
+    let cluster = cluster(&script, &Trace::default());
+    assert_eq!(writer_of(search(&cluster)).await, "a");
+    let chain = Chain::new(Vec::new(), true).unwrap();
+    let connect = async |name: &'static str| {
+        let host = HostInfo::new(name, support::PORT, HostRole::Unknown).with_id(name);
+        cluster.connect_verified(&chain, &host, HostRole::Writer, limit(5)).await
+    };
+    assert_eq!(connect("a").await.unwrap().host.role, HostRole::Writer);
+    script.promote("b");
+    script.role("a", HostRole::Writer);
+    // The monitor's next question.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let error = connect("a").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WrongRole);
+    assert!(error.to_string().contains("names another"), "{error}");
+    assert_eq!(connect("b").await.unwrap().host.role, HostRole::Writer);
 }
 
 #[tokio::test(start_paused = true)]

@@ -114,6 +114,21 @@ impl PgConnection {
         }
     }
 
+    /// The statements that listen to the channels of this session.
+    pub(crate) fn listens(&self) -> Vec<String> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).listens(&self.probe)
+    }
+
+    /// Takes in statements that were left out here, for the connection after this one.
+    pub(crate) fn remember(&self, sql: &str) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).remember(sql);
+    }
+
+    /// Whether [`observe_success`](Self::observe_success) would find anything in `sql`.
+    pub(crate) fn concerns_state(sql: &str) -> bool {
+        SessionState::concerns(sql)
+    }
+
     /// How many bytes were written to the server, encryption included.
     pub fn bytes_written(&self) -> u64 {
         self.link.written()

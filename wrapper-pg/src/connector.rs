@@ -1,7 +1,7 @@
 //! The connector: one cluster, and the way to connect to it.
 //!
-//! What lives here: [`Connector`] and its builder, how settings become the driver's configuration. What may not: the
-//! connect pipeline, which is the core's.
+//! What lives here: [`Connector`] and its builder. What may not: the connect pipeline, which is the core's; how settings
+//! become the driver's configuration (`configuration.rs`).
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::Config;
 use wrapper_core::cluster::{Cluster, ClusterCore};
-use wrapper_core::config::{DriverKeys, Profiles, Settings, SettingsBuilder};
+use wrapper_core::config::{Profiles, Settings, SettingsBuilder};
 use wrapper_core::connector::{ConnectorCore, ConnectorParts};
 use wrapper_core::env::Environment;
 use wrapper_core::observe::{Observer, SwitchReport};
@@ -19,34 +19,11 @@ use wrapper_core::session::{SessionOptions, SwitchHook};
 use wrapper_core::{Error, Result};
 
 use crate::client::Client;
+use crate::configuration::{KEYS, driver_config};
 use crate::connection::PgConnection;
 use crate::driver::{CredentialSource, PgDriver, Spawner};
 use crate::notifications::{Hook, Hub};
 use crate::tls::TlsSettings;
-
-/// What tokio-postgres understands beside host, user, password and dbname.
-const DRIVER_NAMES: &[&str] = &[
-    "application_name",
-    "channel_binding",
-    "hostaddr",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "load_balance_hosts",
-    "options",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslnegotiation",
-    "sslrootcert",
-    "target_session_attrs",
-    "tcp_user_timeout",
-    "tls_provider",
-];
-
-const KEYS: DriverKeys<'static> =
-    DriverKeys { schemes: &["postgres", "postgresql"], default_port: 5432, names: DRIVER_NAMES };
 
 /// How long the tasks of open connections may go on after a shutdown, to say goodbye to their servers.
 const GOODBYE: Duration = Duration::from_millis(250);
@@ -63,10 +40,23 @@ const GOODBYE: Duration = Duration::from_millis(250);
 /// let rows = client.query("SELECT id FROM orders WHERE customer = $1", &[&7_i32]).await?;
 /// # let _ = rows; Ok(()) }
 /// ```
+///
+/// # What a switch carries over
+///
+/// Settings that were made with `SET`, `SET SESSION CHARACTERISTICS`, `SET ROLE`, `SET SESSION AUTHORIZATION`, or with a
+/// `SELECT` of `set_config()` calls whose arguments are literals (`RESET` and `DISCARD ALL` undo them); whatever the
+/// server reports by itself, however it was set (time zone, date style, application name; `search_path` from
+/// PostgreSQL 18 on); LISTEN. What was set in a transaction counts when that has committed.
+///
+/// Not carried over: what `set_config()` sets from a parameter or an expression and what functions set, unless the
+/// server reports it; what a statement has set, or reset, whose future was dropped before its answer; temporary tables,
+/// advisory locks, cursors. A [`switch_hook`](ConnectorBuilder::switch_hook) can do that.
+/// `transfer_session_state_on_switch=false` turns it off.
 #[derive(Clone, Debug)]
 pub struct Connector {
     core: ConnectorCore,
     hook: HookSlot,
+    tls: Arc<str>,
 }
 
 #[derive(Clone, Default)]
@@ -120,7 +110,11 @@ impl Connector {
         let mut options = SessionOptions::default();
         options.socket_timeout = self.core.settings().socket_timeout;
         options.transfer_state = self.core.settings().transfer_session_state_on_switch;
-        options.hook = Some(Arc::new(Hook { hub: hub.clone(), user: self.hook.0.clone() }));
+        options.hook = Some(Arc::new(Hook {
+            hub: hub.clone(),
+            transfer: options.transfer_state,
+            user: self.hook.0.clone(),
+        }));
         let session = self.core.open::<PgConnection>(options).await?;
         hub.attach(&session.load().connection);
         Ok(Client::new(session, hub))
@@ -133,7 +127,7 @@ impl Connector {
     /// A configuration error.
     pub fn derive(&self, host: &str) -> Result<Self> {
         let port = self.core.endpoint().port();
-        Ok(Self { core: self.core.derive(host, port)?, hook: self.hook.clone() })
+        Ok(Self { core: self.core.derive(host, port)?, hook: self.hook.clone(), tls: Arc::clone(&self.tls) })
     }
 
     /// The cluster: topology, counts, events.
@@ -146,9 +140,9 @@ impl Connector {
         self.core.settings()
     }
 
-    /// The effective settings and where each came from; secrets are masked.
+    /// The effective settings and where each came from, the plugins in their order, who encrypts; secrets are masked.
     pub fn explain(&self) -> String {
-        self.core.explain()
+        format!("{}\nTLS: {}", self.core.explain(), self.tls)
     }
 
     /// The reports of the last switches of the cluster's clients, oldest first.
@@ -322,9 +316,11 @@ impl ConnectorBuilder {
         if let Some(credentials) = self.credentials {
             driver = driver.credentials(credentials);
         }
+        let driver = driver.build()?;
+        let tls = driver.tls().into();
         let core = ConnectorCore::new(ConnectorParts {
             settings,
-            driver: Arc::new(driver.build()?),
+            driver: Arc::new(driver),
             env: self.env,
             registry: self.registry,
             default_plugins: wrapper_plugins::default_plugins(),
@@ -334,7 +330,7 @@ impl ConnectorBuilder {
         })?;
         // A fresh cell is empty.
         let _ = home.set(Arc::downgrade(core.cluster().core()));
-        Ok(Connector { core, hook: self.hook })
+        Ok(Connector { core, hook: self.hook, tls })
     }
 }
 
@@ -353,95 +349,20 @@ fn spawner(home: Arc<OnceLock<Weak<ClusterCore>>>) -> Spawner {
     })
 }
 
-/// Puts the driver's parameters of the settings into its configuration.
-fn driver_config(config: Config, tls: TlsSettings, settings: &Settings) -> Result<(Config, TlsSettings)> {
-    let mut text = String::new();
-    let mut tls = tls;
-    for (name, value) in settings.driver_parameters() {
-        match name {
-            "sslmode" => tls = tls.mode(value.expose().parse()?),
-            "sslrootcert" => tls = tls.roots(value.expose().parse()?),
-            "tls_provider" => tls = tls.provider(value.expose().parse()?),
-            "sslcert" | "sslkey" => {
-                return Err(Error::new(
-                    wrapper_core::ErrorKind::Unsupported,
-                    format!(
-                        "`{name}`: client certificates are not read from files yet; give a connector to `tls`"
-                    ),
-                ));
-            }
-            name => {
-                let escaped = value.expose().replace('\\', "\\\\").replace('\'', "\\'");
-                text.push_str(&format!("{name}='{escaped}' "));
-            }
-        }
-    }
-    let given: Config = text.parse().map_err(|error: tokio_postgres::Error| {
-        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        Error::config(format!("a parameter of the driver is not valid: {error}: {source}"))
-    })?;
-    let mut config = config;
-    merge(&mut config, &given, settings);
-    Ok((config, tls))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn merge(config: &mut Config, given: &Config, settings: &Settings) {
-    let is_given = |name: &str| settings.driver_parameter(name).is_some();
-    if let Some(user) = given.get_user() {
-        config.user(user);
-    }
-    if let Some(password) = given.get_password() {
-        config.password(password);
-    }
-    if let Some(dbname) = given.get_dbname() {
-        config.dbname(dbname);
-    }
-    if let Some(options) = given.get_options() {
-        config.options(options);
-    }
-    if let Some(name) = given.get_application_name() {
-        config.application_name(name);
-    }
-    for address in given.get_hostaddrs() {
-        config.hostaddr(*address);
-    }
-    if is_given("channel_binding") {
-        config.channel_binding(given.get_channel_binding());
-    }
-    if is_given("target_session_attrs") {
-        config.target_session_attrs(given.get_target_session_attrs());
-    }
-    if is_given("load_balance_hosts") {
-        config.load_balance_hosts(given.get_load_balance_hosts());
-    }
-    if is_given("sslnegotiation") {
-        config.ssl_negotiation(given.get_ssl_negotiation());
-    }
-    if is_given("keepalives") {
-        config.keepalives(given.get_keepalives());
-    }
-    if is_given("keepalives_idle") {
-        config.keepalives_idle(given.get_keepalives_idle());
-    }
-    if let Some(interval) = given.get_keepalives_interval() {
-        config.keepalives_interval(interval);
-    }
-    if let Some(retries) = given.get_keepalives_retries() {
-        config.keepalives_retries(retries);
-    }
-    if let Some(timeout) = given.get_tcp_user_timeout() {
-        config.tcp_user_timeout(*timeout);
-    }
-    if let Some(on) = settings.tcp_keepalive {
-        config.keepalives(on);
-    }
-    if let Some(idle) = settings.tcp_keepalive_time {
-        config.keepalives_idle(idle);
-    }
-    if let Some(interval) = settings.tcp_keepalive_interval {
-        config.keepalives_interval(interval);
-    }
-    if let Some(probes) = settings.tcp_keepalive_probes {
-        config.keepalives_retries(probes);
+    #[test]
+    fn another_drivers_url_is_refused() {
+        let build = |name| Connector::from_url(&format!("host=db.example.com wrapper_driver_dialect={name}"));
+        let error = build("psycopg").unwrap_err().to_string();
+        assert!(
+            error.contains("`wrapper_driver_dialect=psycopg`") && error.contains("`tokio-postgres`"),
+            "{error}"
+        );
+        for name in ["tokio-postgres", "tokio_postgres", "pg"] {
+            build(name).unwrap();
+        }
     }
 }

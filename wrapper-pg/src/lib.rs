@@ -9,6 +9,7 @@
 mod calls;
 mod cancel;
 mod client;
+mod configuration;
 mod connection;
 mod connector;
 mod driver;
@@ -22,6 +23,13 @@ mod stream;
 mod tap;
 mod tls;
 mod transaction;
+
+/// For `integration-tests/fuzz` in this repository; not part of the public interface.
+#[cfg(feature = "_fuzz")]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::tap::splits::status_tap;
+}
 
 pub use cancel::CancelToken;
 pub use client::{Client, CopyInSink, CopyOutStream, RowStream, SimpleQueryStream};

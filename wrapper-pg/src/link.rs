@@ -3,7 +3,7 @@
 //! What lives here: [`Link`]. What may not: protocol knowledge, which is the tap's.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
 
@@ -14,14 +14,18 @@ use wrapper_core::Error;
 /// Receives the notices and notifications of a connection, in order, on the connection's own task; must not block.
 pub(crate) type MessageHandler = Arc<dyn Fn(AsyncMessage) + Send + Sync>;
 
+const KILLED: u8 = 1;
+const RELEASED: u8 = 1 << 1;
+const DRAINING: u8 = 1 << 2;
+const ENDED: u8 = 1 << 3;
+
 /// State shared by the handle, the socket and the task of one connection.
 #[derive(Default)]
 pub(crate) struct Link {
-    killed: AtomicBool,
+    /// In one word, because the task looks at it each time it runs: 0 until the connection is to end. No flag is ever
+    /// taken back.
+    flags: AtomicU8,
     reason: OnceLock<Error>,
-    released: AtomicBool,
-    draining: AtomicBool,
-    ended: AtomicBool,
     cause: OnceLock<Arc<tokio_postgres::Error>>,
     task: AtomicWaker,
     received: AtomicU64,
@@ -34,13 +38,29 @@ impl Link {
     pub(crate) fn kill(&self, reason: Error) {
         // The reason is there before anyone can see the flag.
         if self.reason.set(reason).is_ok() {
-            self.killed.store(true, Ordering::Release);
-            self.task.wake();
+            self.raise(KILLED);
         }
     }
 
+    fn raise(&self, flag: u8) {
+        self.flags.fetch_or(flag, Ordering::AcqRel);
+        self.task.wake();
+    }
+
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// Whether nothing was asked of the task.
+    #[inline]
+    pub(crate) fn is_calm(&self) -> bool {
+        self.flags.load(Ordering::Acquire) == 0
+    }
+
+    #[inline]
     pub(crate) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Acquire)
+        self.has(KILLED)
     }
 
     pub(crate) fn reason(&self) -> Option<&Error> {
@@ -49,21 +69,19 @@ impl Link {
 
     /// The handle is gone: the task says goodbye, for a bounded time.
     pub(crate) fn release(&self) {
-        self.released.store(true, Ordering::Release);
-        self.task.wake();
+        self.raise(RELEASED);
     }
 
     pub(crate) fn is_released(&self) -> bool {
-        self.released.load(Ordering::Acquire)
+        self.has(RELEASED)
     }
 
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.task.wake();
+        self.raise(DRAINING);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.has(DRAINING)
     }
 
     /// Notes how the driver's connection ended, before it is dropped, so that calls which end with it find the cause.
@@ -72,11 +90,11 @@ impl Link {
             // A connection ends once.
             let _ = self.cause.set(Arc::new(cause));
         }
-        self.ended.store(true, Ordering::Release);
+        self.flags.fetch_or(ENDED, Ordering::AcqRel);
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+        self.has(ENDED)
     }
 
     pub(crate) fn cause(&self) -> Option<&Arc<tokio_postgres::Error>> {
@@ -88,16 +106,20 @@ impl Link {
         self.task.register(waker);
     }
 
+    /// Only the socket counts, on its task: a plain store is enough, and cheaper.
+    #[inline]
     pub(crate) fn count_received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.received.store(self.received.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 
+    /// As [`count_received`](Self::count_received).
+    #[inline]
     pub(crate) fn count_written(&self, bytes: usize) {
-        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.written.store(self.written.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn written(&self) -> u64 {

@@ -28,6 +28,10 @@ struct Inner {
     types: Vec<Type>,
     /// Whether running it may begin a transaction.
     may_begin: bool,
+    /// Whether running it may change the session's state.
+    may_change_state: bool,
+    /// Where it was prepared first, and the driver's statement there: nearly every call needs no more.
+    first: (Arc<ConnId>, Raw),
     current: ArcSwap<Handle>,
 }
 
@@ -41,19 +45,34 @@ impl Statement {
     pub(crate) async fn prepare(connection: &Arc<PgConnection>, sql: &str, types: &[Type]) -> Result<Self> {
         let client = connection.client();
         let raw = send(connection, "prepare", None, client.prepare_typed(sql, types)).await?;
+        let first = (Arc::clone(connection.id()), raw.clone());
         let handle = Handle { of: Arc::clone(connection.id()), cell: OnceCell::new_with(Some(raw)) };
-        let current = ArcSwap::from_pointee(handle);
-        let may_begin = Effect::of(sql).opens();
-        Ok(Self(Arc::new(Inner { sql: sql.to_owned(), types: types.to_vec(), may_begin, current })))
+        Ok(Self(Arc::new(Inner {
+            sql: sql.to_owned(),
+            types: types.to_vec(),
+            may_begin: Effect::of(sql).opens(),
+            may_change_state: PgConnection::concerns_state(sql),
+            first,
+            current: ArcSwap::from_pointee(handle),
+        })))
     }
 
-    /// Whether running it may begin a transaction; its text is looked at once, when it is prepared.
-    pub(crate) fn may_begin(&self) -> bool {
-        self.0.may_begin
+    /// Its text, when running it may begin a transaction; it is looked at once, when it is prepared.
+    pub(crate) fn announced(&self) -> Option<&str> {
+        self.0.may_begin.then_some(&self.0.sql)
+    }
+
+    /// Its text, when running it may change the session's state.
+    pub(crate) fn observed(&self) -> Option<&str> {
+        self.0.may_change_state.then_some(&self.0.sql)
     }
 
     /// The driver's statement, when it is prepared on `connection` already: the case of nearly every call.
     pub(crate) fn ready_on(&self, connection: &Arc<PgConnection>) -> Option<Raw> {
+        let (first, raw) = &self.0.first;
+        if Arc::ptr_eq(first, connection.id()) {
+            return Some(raw.clone());
+        }
         let handle = self.0.current.load();
         if Arc::ptr_eq(&handle.of, connection.id()) { handle.cell.get().cloned() } else { None }
     }

@@ -40,12 +40,15 @@ impl Wire {
         Self { transport: Transport::Unix(stream), link }
     }
 
+    #[inline]
     fn alive(&self) -> io::Result<()> {
-        if self.link.is_killed() {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the wrapper"));
-        }
-        Ok(())
+        if self.link.is_killed() { Err(killed()) } else { Ok(()) }
     }
+}
+
+#[cold]
+fn killed() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionAborted, "closed by the wrapper")
 }
 
 /// Calls a method on whichever stream the transport is.

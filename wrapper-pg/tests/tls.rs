@@ -5,11 +5,11 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use common::{Fixed, PASSWORD, Server, builder, deadline, give, text};
+use common::certificates::{NAME, certificates};
+use common::{Fixed, PASSWORD, Server, builder, deadline, text};
 use wrapper_core::driver::{ConnectTarget, DriverConnection, TransactionStatus};
 use wrapper_core::env::{Deadline, Environment};
 use wrapper_core::host::{HostInfo, HostRole};
@@ -17,54 +17,6 @@ use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 use wrapper_pg::{
     Credential, CredentialSource, CryptoProvider, PgConnection, RootCertificates, TlsMode, TlsSettings,
 };
-
-const NAME: &str = "db.cluster-xyz.us-east-2.rds.amazonaws.com";
-
-fn openssl(args: &[&str]) {
-    let out = Command::new("openssl").args(args).output().expect("openssl is installed");
-    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-}
-
-/// An authority and a certificate for [`NAME`] made by it, in `folder`.
-fn certificates(folder: &Path) {
-    let path = |name: &str| folder.join(name).display().to_string();
-    std::fs::write(folder.join("ext"), format!("subjectAltName=DNS:{NAME}\nbasicConstraints=CA:FALSE\n"))
-        .unwrap();
-    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-    let mut authority = vec!["req", "-x509", "-sha256", "-days", "2", "-subj", "/CN=test authority"];
-    authority.extend(key);
-    let (ca, ca_key) = (path("ca.crt"), path("ca.key"));
-    authority.extend(["-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", &ca, "-keyout", &ca_key]);
-    openssl(&authority);
-    let (request, server_key, server) = (path("server.csr"), path("server.key"), path("server.crt"));
-    let mut ask = vec!["req", "-subj", "/CN=server", "-out", &request, "-keyout", &server_key];
-    ask.extend(key);
-    openssl(&ask);
-    let ext = path("ext");
-    openssl(&[
-        "x509",
-        "-req",
-        "-sha256",
-        "-days",
-        "2",
-        "-in",
-        &request,
-        "-CA",
-        &ca,
-        "-CAkey",
-        &ca_key,
-        "-CAcreateserial",
-        "-extfile",
-        &ext,
-        "-out",
-        &server,
-    ]);
-    for name in ["server.key", "server.crt"] {
-        give(&folder.join(name));
-    }
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(folder.join("server.key"), mode).unwrap();
-}
 
 struct Secure {
     server: Server,
@@ -88,9 +40,7 @@ fn server() -> Arc<Secure> {
 }
 
 fn settings() -> TlsSettings {
-    // Where both are compiled in, one must be chosen.
-    let provider = if cfg!(feature = "tls-ring") { CryptoProvider::Ring } else { CryptoProvider::AwsLcRs };
-    TlsSettings::new().provider(provider)
+    TlsSettings::new()
 }
 
 impl Secure {
@@ -149,6 +99,33 @@ async fn an_rds_name_is_verified_in_full_by_default() {
     let error = secure.open("other.xyz.us-east-2.rds.amazonaws.com", secure.trusting()).await.unwrap_err();
     assert_eq!((error.kind(), error.class()), (ErrorKind::Config, ErrorClass::Other));
     assert!(error.to_string().contains("is not for other.xyz.us-east-2.rds.amazonaws.com"), "{error}");
+}
+
+#[tokio::test]
+async fn every_crypto_provider_that_is_compiled_in_talks_to_a_server() {
+    let secure = server();
+    let mut talked = 0;
+    for (provider, compiled) in [
+        (CryptoProvider::Ring, cfg!(feature = "tls-ring")),
+        (CryptoProvider::AwsLcRs, cfg!(feature = "tls-aws-lc-rs")),
+    ] {
+        match secure.open(NAME, secure.trusting().provider(provider)).await {
+            Ok(connection) => {
+                assert!(compiled && encrypted(&connection).await);
+                talked += 1;
+            }
+            Err(error) => {
+                assert!(
+                    !compiled && error.to_string().contains(&format!("`tls_provider={provider}`")),
+                    "{error}"
+                );
+            }
+        }
+    }
+    assert!(talked > 0);
+    let named = if cfg!(feature = "tls-aws-lc-rs") { "aws-lc-rs" } else { "ring" };
+    let driver = secure.server.builder().tls(secure.trusting()).build().unwrap();
+    assert!(driver.tls().starts_with(&format!("rustls, crypto provider {named}, the ")), "{}", driver.tls());
 }
 
 #[tokio::test]

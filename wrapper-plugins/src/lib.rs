@@ -2,14 +2,27 @@
 //!
 //! What lives here: one folder a plugin. What may not: a driver's types, state that outlives a cluster.
 
+#[cfg(feature = "connect-time")]
+pub mod connect_time;
 #[cfg(feature = "connection-tracker")]
 pub mod connection_tracker;
+#[cfg(feature = "dev")]
+pub mod dev;
 #[cfg(feature = "efm")]
 pub mod efm;
+#[cfg(feature = "execute-time")]
+pub mod execute_time;
 #[cfg(feature = "failover")]
 pub mod failover;
 #[cfg(feature = "initial-connection")]
 pub mod initial_connection;
+#[cfg(feature = "log-query")]
+pub mod log_query;
+#[cfg(all(
+    test,
+    any(feature = "connect-time", feature = "execute-time", feature = "log-query", feature = "dev")
+))]
+mod tests;
 
 use wrapper_core::plugin::Registry;
 
@@ -25,13 +38,21 @@ pub fn default_plugins() -> Vec<&'static str> {
 /// A registry with every plugin that is compiled in, each with the settings of its cluster.
 pub fn registry() -> Registry {
     let registry = Registry::new();
+    #[cfg(feature = "connect-time")]
+    let registry = registry.with(connect_time::ConnectTime::new());
     #[cfg(feature = "connection-tracker")]
     let registry = registry.with(connection_tracker::ConnectionTracker::new());
+    #[cfg(feature = "dev")]
+    let registry = registry.with(dev::Named);
     #[cfg(feature = "efm")]
     let registry = registry.with(efm::HostMonitoring::new());
+    #[cfg(feature = "execute-time")]
+    let registry = registry.with(execute_time::ExecuteTime::new());
     #[cfg(feature = "failover")]
     let registry = registry.with(failover::Failover::new());
     #[cfg(feature = "initial-connection")]
     let registry = registry.with(initial_connection::InitialConnection::new());
+    #[cfg(feature = "log-query")]
+    let registry = registry.with(log_query::LogQuery::new());
     registry
 }

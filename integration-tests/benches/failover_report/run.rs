@@ -10,7 +10,7 @@ use wrapper_pg::Connector;
 
 use crate::load::{self, Endpoint, Seen};
 use crate::scenario::{Loss, Scenario, all as scenarios};
-use crate::support::page::Table;
+use crate::support::page::{Table, keep};
 use crate::support::stats::{Millis, Samples, millis};
 use crate::support::{Arguments, Outcome, cluster::connector};
 
@@ -73,6 +73,7 @@ pub(crate) async fn all(arguments: &Arguments) -> Outcome {
         }
     };
     let mut table = Table::new(&HEADING);
+    let mut figures = Vec::new();
     for scenario in &chosen {
         let cluster = scenario.cluster().await?;
         // A run of the bare driver lasts as long as the DNS lag.
@@ -95,11 +96,13 @@ pub(crate) async fn all(arguments: &Arguments) -> Outcome {
         if let Some(worst) = done.iter().max_by(|a, b| a.after.total_cmp(&b.after)) {
             println!("worst run of {}:\n{}\n", scenario.code, worst.report.as_deref().unwrap_or("no report"));
         }
+        figures.push((scenario.title.to_owned(), done.iter().map(|run| run.after).collect()));
         table.row(row(scenario, &done));
     }
     table.print();
     if arguments.has("--write") {
         table.write("failover", &arguments.command("failover_report"), &[])?;
+        keep("failover", &figures)?;
     }
     Ok(())
 }

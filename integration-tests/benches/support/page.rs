@@ -70,3 +70,23 @@ impl Table {
         Ok(())
     }
 }
+
+/// Keeps single figures beside the page, for the plots that the report program draws: a line each, what was measured
+/// and a number. Figures of other rows stay.
+pub(crate) fn keep(name: &str, figures: &[(String, Vec<f64>)]) -> Outcome {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/figures");
+    fs::create_dir_all(&folder)?;
+    let path = folder.join(format!("{name}.tsv"));
+    let old = fs::read_to_string(&path).unwrap_or_default();
+    let measured = |line: &&str| {
+        let key = line.split('\t').next().unwrap_or_default();
+        figures.iter().any(|(row, _)| row == key)
+    };
+    let mut text: String =
+        old.lines().filter(|line| !measured(line)).map(|line| format!("{line}\n")).collect();
+    for (row, numbers) in figures {
+        numbers.iter().for_each(|number| text.push_str(&format!("{row}\t{number:.3}\n")));
+    }
+    fs::write(&path, text)?;
+    Ok(())
+}

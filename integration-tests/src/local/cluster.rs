@@ -1,5 +1,6 @@
 //! The cluster as a user holds it: who is where, by which name, with which login.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -73,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) promotions: AtomicU64,
     pub(crate) draw: Mutex<fastrand::Rng>,
     pub(crate) tuning: Mutex<Tuning>,
+    /// Old writers that come back by themselves.
+    pub(crate) returning: Mutex<BTreeSet<NodeId>>,
     /// Held by the verb that changes roles.
     pub(crate) turn: tokio::sync::Mutex<()>,
     pub(crate) stopped: CancellationToken,

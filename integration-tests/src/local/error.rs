@@ -129,6 +129,17 @@ pub enum Error {
         /// The writer that was lost.
         old_writer: NodeId,
     },
+    /// A promotion would leave the new writer alone; nothing was done.
+    #[error(
+        "cannot {verb}: {left} would be left alone, and a commit waits for a standby; bring another node back first \
+         (`rejoin`, `restart`, `thaw`), or let old writers come back by themselves (`rejoin_after`)"
+    )]
+    NoStandby {
+        /// The verb.
+        verb: &'static str,
+        /// The only node that could be promoted.
+        left: NodeId,
+    },
     /// The cluster was stopped meanwhile.
     #[error("the cluster was stopped")]
     Stopped,

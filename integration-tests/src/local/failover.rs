@@ -10,6 +10,7 @@ use super::control::Control;
 use super::error::Error;
 use super::server::Start;
 use super::start::START_LIMIT;
+use super::truth::Truth;
 use crate::verbs::{FailoverRecord, Fault, NodeId};
 
 /// How long one step of a failover (a stop, an election) may take.
@@ -93,18 +94,75 @@ impl Inner {
         if let Some(to) = to {
             self.check_candidate(to)?;
         }
+        let helper = self.acknowledger(old_writer, loss)?;
         let t_crash = Instant::now();
         self.lose(old_writer, loss).await?;
         let promotion_time = self.draw_promotion_time(loss);
         tokio::time::sleep_until((t_crash + promotion_time).into()).await;
 
         let (new_writer, other) = self.elect(old_writer, to).await?;
-        let t_accepting = self.elevate(new_writer, other).await?;
+        let t_accepting = match (other, helper) {
+            (None, Some(helper)) => {
+                let back = self.bring_back(helper, new_writer);
+                tokio::try_join!(biased; self.elevate(new_writer, None), back)?.0
+            }
+            _ => self.elevate(new_writer, other).await?,
+        };
         self.announce(new_writer, other)?;
         if !self.server(old_writer).is_running() {
             self.rejoin_later(old_writer);
         }
         Ok(FailoverRecord { old_writer, new_writer, t_crash, t_accepting, promotion_time })
+    }
+
+    /// Who, of the nodes that are down, comes back to acknowledge the new writer's commits when only one node is
+    /// left to promote; none when two are.
+    ///
+    /// An error, before anything is done, when nobody could be promoted or acknowledge.
+    fn acknowledger(&self, old: NodeId, loss: Loss) -> Result<Option<NodeId>, Error> {
+        let standing: Vec<NodeId> = NodeId::ALL.into_iter().filter(|node| self.stands(*node, old)).collect();
+        let left = match standing[..] {
+            [] => return Err(Error::NoCandidate { old_writer: old }),
+            [left] if self.commits_wait() => left,
+            _ => return Ok(None),
+        };
+        let old_returns = match loss {
+            Loss::Planned | Loss::Fault(Fault::Crash) => self.tuning().rejoin_after.is_some(),
+            Loss::Fault(_) | Loss::None => false,
+        };
+        let waiting = self.returning().into_iter().find(|node| *node != left);
+        match waiting.or(old_returns.then_some(old)) {
+            Some(helper) => Ok(Some(helper)),
+            None => {
+                let verb = match loss {
+                    Loss::Planned => "switch over",
+                    Loss::Fault(_) => "fail over",
+                    Loss::None => "promote",
+                };
+                Err(Error::NoStandby { verb, left })
+            }
+        }
+    }
+
+    /// Whether a commit waits for a standby, as it does unless the test has asked for something else.
+    fn commits_wait(&self) -> bool {
+        let settings = &self.options.server_settings;
+        !settings.iter().any(|(name, value)| name == "synchronous_standby_names" && value.is_empty())
+    }
+
+    fn stands(&self, node: NodeId, old: NodeId) -> bool {
+        let server = self.server(node);
+        node != old && server.is_running() && server.frozen().is_none()
+    }
+
+    /// Brings a node back as the only standby of a writer that is being promoted: its first commit waits for this.
+    async fn bring_back(self: &Arc<Self>, node: NodeId, writer: NodeId) -> Result<(), Error> {
+        if !self.returning().contains(&node) {
+            // It has just been lost: it stays away for as long as it was told.
+            tokio::time::sleep(self.tuning().rejoin_after.unwrap_or_default()).await;
+        }
+        self.wait_for(writer, Truth::Writer, START_LIMIT).await?;
+        self.rejoin_to(node, writer).await
     }
 
     fn check_candidate(&self, to: NodeId) -> Result<(), Error> {
@@ -150,10 +208,9 @@ impl Inner {
     async fn elect(&self, old: NodeId, wanted: Option<NodeId>) -> Result<(NodeId, Option<NodeId>), Error> {
         let mut standing = Vec::new();
         for node in NodeId::ALL {
-            let server = self.server(node);
-            if node != old && server.is_running() && server.frozen().is_none() {
+            if self.stands(node, old) {
                 self.configure(node, None)?;
-                server.reload();
+                self.server(node).reload();
                 standing.push(node);
             }
         }

@@ -60,6 +60,32 @@ impl fmt::Debug for Tls {
     }
 }
 
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            flavour: Flavour::Plain,
+            name: "shop".to_owned(),
+            with_proxy: false,
+            auth: Auth::Scram,
+            user: "app".to_owned(),
+            password: "correct-horse-battery".to_owned(),
+            database: "shop".to_owned(),
+            max_connections: 200,
+            dns_lag: Duration::ZERO,
+            promotion_time: Duration::ZERO..=Duration::ZERO,
+            restart_on_promote: false,
+            restart_readers: false,
+            rejoin_after: Some(Duration::from_secs(1)),
+            seed: None,
+            parent: place::parent(),
+            keep_files: false,
+            server_settings: Vec::new(),
+            tls: None,
+            hash: None,
+        }
+    }
+}
+
 impl Options {
     /// What the parameter `rds.extensions` says on such a deployment.
     pub(crate) fn flavour_extensions(&self) -> Option<&'static str> {
@@ -118,27 +144,7 @@ pub struct Builder(Options);
 
 impl Builder {
     pub(crate) fn new() -> Self {
-        Self(Options {
-            flavour: Flavour::Plain,
-            name: "shop".to_owned(),
-            with_proxy: false,
-            auth: Auth::Scram,
-            user: "app".to_owned(),
-            password: "correct-horse-battery".to_owned(),
-            database: "shop".to_owned(),
-            max_connections: 200,
-            dns_lag: Duration::ZERO,
-            promotion_time: Duration::ZERO..=Duration::ZERO,
-            restart_on_promote: false,
-            restart_readers: false,
-            rejoin_after: Some(Duration::from_secs(1)),
-            seed: None,
-            parent: place::parent(),
-            keep_files: false,
-            server_settings: Vec::new(),
-            tls: None,
-            hash: None,
-        })
+        Self(Options::default())
     }
 
     /// As what the cluster answers (default: plain PostgreSQL).

@@ -1,7 +1,7 @@
 //! How a lost node comes back: as it was, or rewound to the new writer's history.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::cluster::{Inner, LocalCluster};
@@ -48,16 +48,14 @@ impl Inner {
     /// Brings an old writer back after the pause that was set, unless somebody did or the cluster ended.
     pub(crate) fn rejoin_later(self: &Arc<Self>, node: NodeId) {
         let Some(pause) = self.tuning().rejoin_after else { return };
+        self.returning.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
         // A handle would keep the cluster's folder and servers alive past its end.
         let (inner, stopped) = (Arc::downgrade(self), self.stopped.clone());
         let work = async move {
             tokio::time::sleep(pause).await;
             for _ in 0..ATTEMPTS {
                 let Some(inner) = inner.upgrade() else { return };
-                if inner.server(node).is_running() || inner.writer() == node {
-                    return;
-                }
-                match inner.rejoin(node).await {
+                match inner.rejoin_if_down(node).await {
                     Ok(()) => return,
                     Err(error) => inner.server(node).note(&error),
                 }
@@ -74,6 +72,26 @@ impl Inner {
         });
     }
 
+    async fn rejoin_if_down(self: &Arc<Self>, node: NodeId) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        // Asked in this verb's turn: another one may have brought it back meanwhile.
+        if self.server(node).is_running() || self.writer() == node {
+            self.returned(node);
+            return Ok(());
+        }
+        self.rejoin_to(node, self.writer()).await
+    }
+
+    /// The nodes that are down and come back by themselves.
+    pub(crate) fn returning(&self) -> Vec<NodeId> {
+        let returning = self.returning.lock().unwrap_or_else(PoisonError::into_inner);
+        returning.iter().copied().filter(|node| !self.server(*node).is_running()).collect()
+    }
+
+    fn returned(&self, node: NodeId) {
+        self.returning.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+
     async fn restart(&self, node: NodeId) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         let server = self.server(node);
@@ -84,16 +102,23 @@ impl Inner {
         server.forget_ended();
         server.spawn(Start::AsItIs)?;
         server.accepting(&self.superuser_password, DATABASE, START_LIMIT).await?;
+        self.returned(node);
         self.mark_found(node)
     }
 
     async fn rejoin(self: &Arc<Self>, node: NodeId) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        let (writer, server) = (self.writer(), self.server(node));
+        let writer = self.writer();
         if node == writer {
             let reason = "it is the writer".to_owned();
             return Err(Error::WrongState { verb: "rejoin", node, reason });
         }
+        self.rejoin_to(node, writer).await
+    }
+
+    /// Makes a node a reader of `writer`. Only in the turn of the verb that calls it.
+    pub(crate) async fn rejoin_to(self: &Arc<Self>, node: NodeId, writer: NodeId) -> Result<(), Error> {
+        let server = self.server(node);
         let inner = Arc::clone(self);
         let killed = tokio::task::spawn_blocking(move || inner.server(node).kill()).await;
         killed.map_err(|_| Error::Stopped)?;
@@ -108,6 +133,7 @@ impl Inner {
         if self.reader.load(Ordering::Acquire) == writer.index() {
             self.point_reader(node);
         }
+        self.returned(node);
         self.mark_found(node)
     }
 
@@ -127,20 +153,26 @@ impl Inner {
     /// Makes a node's data a copy of the writer's: by pg_rewind, or whole when that cannot.
     async fn rewind(&self, node: NodeId, writer: NodeId) -> Result<(), Error> {
         let (server, source) = (self.server(node), self.server(writer).address);
-        // Until its first checkpoint a promoted server's control file names its old timeline, and pg_rewind would
-        // find nothing to do.
-        self.control(writer).await?.run("checkpoint", "CHECKPOINT").await?;
         let source = format!(
             "host={} port={} user={HARNESS} password={} dbname={DATABASE} sslmode=disable",
             source.ip(),
             source.port(),
             self.superuser_password,
         );
-        // pg_rewind ends the crashed server's recovery itself, which a standby's mark would prevent.
-        server.unmark()?;
-        let arguments = ["-D", "data", "--no-sync", "--source-server", &source];
-        let Err(error) = server.program("pg_rewind", &arguments, START_LIMIT).await else { return Ok(()) };
-        server.note(&error);
+        // pg_rewind ends the recovery of a killed server itself, as a writer. That is right for an old writer; a
+        // killed standby would get a checkpoint of its own into its history, which pg_rewind then takes for the
+        // writer's, and could not follow the writer past it.
+        if !server.is_standby() {
+            // Until its first checkpoint a promoted server's control file names its old timeline, and pg_rewind
+            // would find nothing to do.
+            self.control(writer).await?.run("checkpoint", "CHECKPOINT").await?;
+            server.unmark()?;
+            let arguments = ["-D", "data", "--no-sync", "--source-server", &source];
+            match server.program("pg_rewind", &arguments, START_LIMIT).await {
+                Ok(()) => return Ok(()),
+                Err(error) => server.note(&error),
+            }
+        }
         server.remove_data().await?;
         let arguments = ["-D", "data", "--no-sync", "-X", "stream", "--checkpoint=fast", "-d", &source];
         server.program("pg_basebackup", &arguments, START_LIMIT).await

@@ -20,6 +20,9 @@ use crate::verbs::{FreezeScope, NodeId};
 /// How often a wait looks again.
 pub(crate) const TICK: Duration = Duration::from_millis(5);
 
+/// How long one connect to a server that comes up may take: somebody else may listen on its port and never answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
 /// How the harness's own lines in a server's log begin.
 const NOTE: &str = "harness: ";
 
@@ -116,6 +119,11 @@ impl Server {
         self.account.write(&file, "").map_err(Error::io(format!("write {}", file.display())))
     }
 
+    /// Whether the data folder is a standby's.
+    pub(crate) fn is_standby(&self) -> bool {
+        self.data().join("standby.signal").exists()
+    }
+
     /// Takes all marks from the data folder: what starts from it is a writer.
     pub(crate) fn unmark(&self) -> Result<(), Error> {
         for name in ["standby.signal", "recovery.signal"] {
@@ -172,9 +180,14 @@ impl Server {
         let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let error = match Control::connect(self.node, self.address, password, database, left).await {
-                Ok(control) => return Ok(control),
-                Err(error) => error,
+            let connect = Control::connect(self.node, self.address, password, database, left);
+            let error = match tokio::time::timeout(left.min(CONNECT_LIMIT), connect).await {
+                Ok(Ok(control)) => return Ok(control),
+                Ok(Err(error)) => error,
+                Err(_) => {
+                    let what = format!("{} answers a connect", self.node);
+                    Error::Deadline { what, limit: CONNECT_LIMIT }
+                }
             };
             if let Some(status) = self.ended() {
                 return Err(Error::ServerEnded { node: self.node, status, log: self.log_end() });

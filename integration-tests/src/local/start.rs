@@ -23,12 +23,32 @@ use crate::verbs::NodeId;
 /// How long a server may take to come up; generous, for crowded test machines.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// How often a start is tried: another program may take a port between the look for a free one and the server's
+/// start, and a crowded machine may let a step run out of its time.
+const ATTEMPTS: u32 = 3;
+
 impl LocalCluster {
     pub(crate) async fn start(options: Options) -> Result<Self, Error> {
+        Self::start_in(options, Network::free).await
+    }
+
+    async fn start_in(
+        options: Options,
+        mut network: impl FnMut() -> Result<Network, Error>,
+    ) -> Result<Self, Error> {
+        for _ in 1..ATTEMPTS {
+            match Self::start_once(options.clone(), network()?).await {
+                Err(error) if may_pass(&error) => {}
+                result => return result,
+            }
+        }
+        Self::start_once(options, network()?).await
+    }
+
+    async fn start_once(options: Options, network: Network) -> Result<Self, Error> {
         let [first, others @ ..] = NodeId::ALL;
         let programs = place::programs()?;
         let account = Account::choose()?;
-        let network = Network::free()?;
         let mut draw = options.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         let root = place::folder(account, &options.parent)?;
         // Before anything that would have to be cleaned up.
@@ -91,6 +111,7 @@ impl LocalCluster {
             promotions: AtomicU64::new(0),
             draw: Mutex::new(draw),
             tuning: Mutex::new(tuning),
+            returning: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             stopped: CancellationToken::new(),
             watchdog: Mutex::new(Some(watchdog)),
@@ -103,6 +124,18 @@ impl LocalCluster {
         cluster.inner.come_up(first, others).await?;
         Ok(cluster)
     }
+}
+
+/// Whether a start that failed so may succeed in another place, or with the machine less crowded.
+fn may_pass(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::ServerEnded { .. }
+            | Error::Sql { .. }
+            | Error::Deadline { .. }
+            | Error::Program { .. }
+            | Error::Io { .. }
+    )
 }
 
 impl Inner {
@@ -179,5 +212,39 @@ impl Inner {
         }
         // A first write that waits for a standby: from now on commits are acknowledged.
         writer.run("first write", "INSERT INTO public.accepting DEFAULT VALUES").await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_port_that_was_taken_meanwhile_costs_another_attempt() {
+        let mut taken: Vec<TcpListener> = Vec::new();
+        let cluster = LocalCluster::start_in(Options::default(), || {
+            let network = Network::free()?;
+            if taken.is_empty() {
+                // The second node's: the first one is up already.
+                taken.push(TcpListener::bind(network.client(1)).unwrap());
+            }
+            Ok(network)
+        });
+        let cluster = cluster.await.unwrap();
+        let client = cluster.connect_app(cluster.writer()).await.unwrap();
+        client.batch_execute("CREATE TABLE t (id int)").await.unwrap();
+        assert_ne!(cluster.port(), taken[0].local_addr().unwrap().port());
+    }
+
+    #[tokio::test]
+    async fn what_no_other_attempt_can_mend_is_not_tried_again() {
+        let mut asked = 0;
+        let refused = LocalCluster::start_in(Options::default(), || {
+            asked += 1;
+            Err(Error::Stopped)
+        });
+        assert!(matches!(refused.await, Err(Error::Stopped)));
+        assert_eq!(asked, 1);
     }
 }

@@ -132,7 +132,7 @@ impl Inner {
         }
     }
 
-    async fn wait_for(&self, node: NodeId, wanted: Truth, within: Duration) -> Result<(), Error> {
+    pub(crate) async fn wait_for(&self, node: NodeId, wanted: Truth, within: Duration) -> Result<(), Error> {
         let end = Instant::now() + within;
         loop {
             let left = end.saturating_duration_since(Instant::now());

@@ -11,7 +11,7 @@
 //! What is imitated, and how: before the servers of the flavours Aurora and Multi-AZ stands a protocol front that
 //! replaces, in the text of a statement, what only those servers have (`information_schema.replica_host_status`,
 //! `@@aurora_server_id`, `version_comment`, …) by SQL that the real server answers; everything else passes through
-//! untouched. Decision 0010 says why.
+//! untouched. Decision 0011 says why.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {

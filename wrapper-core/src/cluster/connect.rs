@@ -1,6 +1,7 @@
 //! Connects whose end is known: which host it is, and whether it has the role that was asked for (R10).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Cluster, ClusterCore, MonitorConnection, MonitorPermit};
 use crate::dialect;
@@ -10,6 +11,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::{HostInfo, HostRole};
 use crate::plugin::{Chain, ConnectContext, Connected};
 use crate::topology::{HostListProvider, HostStatus, RdsProvider, StaticListProvider};
+
+/// How long ago the writer may have answered for itself in full for a session's connection to it to be asked for its
+/// role alone: some of the monitor's questions at the high rate.
+const FRESH: Duration = Duration::from_millis(500);
 
 impl Cluster {
     /// Opens a session's connection to exactly `host` and asks the host for its role before it is handed out.
@@ -49,13 +54,28 @@ impl Cluster {
         deadline: Deadline,
     ) -> Result<Connected> {
         let provider = self.learn(&connected.connection, deadline).await?;
-        let status = self.status(&*connected.connection, &provider, deadline).await?;
-        connected.host = self.identified(&connected.host, &status);
+        let mut demoted = false;
+        if let Some(writer) = self.fresh_writer(&connected.host) {
+            let limit = deadline.cap(self.options().auxiliary_query_timeout, "auxiliary_query_timeout");
+            connected.host = writer.with_role(provider.role(&*connected.connection, limit).await?);
+        } else {
+            let status = self.status(&*connected.connection, &provider, deadline).await?;
+            demoted = status.accepts_writes && !self.believes(&connected.host, &status);
+            connected.host = self.identified(&connected.host, &status);
+            if demoted {
+                connected.host = connected.host.with_role(HostRole::Reader);
+            }
+        }
         let found = connected.host.role;
         if role != HostRole::Unknown && found != role {
+            let why = if demoted {
+                " (it still accepts writes, but names another host as the writer, though it named itself before)"
+            } else {
+                ""
+            };
             let error = Error::new(
                 ErrorKind::WrongRole,
-                format!("{} is a {found}, but a {role} was asked for", connected.host.key),
+                format!("{} is a {found}, but a {role} was asked for{why}", connected.host.key),
             )
             .with_host(connected.host.host());
             connected.connection.kill(error.clone());
@@ -125,6 +145,13 @@ impl ClusterCore {
     ) -> Result<HostStatus> {
         let limit = deadline.cap(self.options.auxiliary_query_timeout, "auxiliary_query_timeout");
         provider.status(connection, limit).await
+    }
+
+    /// The writer as it is listed, when `dialled` is it and has just answered for itself in full.
+    fn fresh_writer(&self, dialled: &HostInfo) -> Option<HostInfo> {
+        let published = self.topology().filter(|published| published.verified)?;
+        let writer = published.topology.writer().filter(|writer| writer.key == dialled.key)?;
+        (self.env.now().saturating_duration_since(published.at) <= FRESH).then(|| writer.clone())
     }
 
     /// The host that a server says it is: found by its id in the topology, else the host that was dialled.

@@ -35,8 +35,9 @@ impl ClusterCore {
         chains.iter().for_each(|chain| tell(chain));
     }
 
-    /// Tells the plugins of all sessions that a host went up or down.
+    /// Tells the observers and the plugins of all sessions that a host went up or down.
     pub fn host_state_changed(&self, change: &HostStateChange) {
+        self.emit(&Event::HostState(change.clone()));
         self.for_each_chain(|chain| chain.host_state_changed(change));
     }
 

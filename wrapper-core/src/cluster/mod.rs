@@ -3,6 +3,7 @@
 //! What lives here: [`Cluster`], its topology monitor and probes, the registry of live connections, verified
 //! connects. What may not: the connection of any one session; decisions that are a plugin's.
 
+mod belief;
 mod budget;
 mod connect;
 mod events;
@@ -20,11 +21,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use dashmap::DashMap;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::driver::DriverDialect;
-use crate::env::Environment;
+use crate::env::{Environment, watch};
 use crate::error::{Error, ErrorKind};
 use crate::host::HostKey;
 use crate::observe::{FlightRecorder, Observer};
@@ -35,6 +36,7 @@ pub use budget::{Budget, MonitorConnection, MonitorPermit};
 pub use options::ClusterOptions;
 pub use registry::{Lease, Registry};
 
+use belief::Claims;
 use tasks::Tasks;
 
 /// One cluster as this process knows it. Cheap to clone; when the last clone is dropped, every task that it started
@@ -82,8 +84,7 @@ pub struct ClusterCore {
     failing: DashMap<HostKey, ErrorKind>,
     chains: Mutex<Vec<Weak<Chain>>>,
     eager_until: Mutex<Instant>,
-    /// The last writer whose own topology named it as the writer.
-    named: Mutex<Option<HostKey>>,
+    claims: Claims,
 }
 
 impl Cluster {
@@ -123,7 +124,7 @@ impl Cluster {
             failing: DashMap::new(),
             chains: Mutex::new(Vec::new()),
             eager_until: Mutex::new(now),
-            named: Mutex::new(None),
+            claims: Claims::default(),
         };
         Self(Arc::new(Owner { core: Arc::new(core), ends_tasks: true }))
     }

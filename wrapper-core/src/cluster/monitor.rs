@@ -18,9 +18,9 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::probe::{Finding, probe};
+use super::probe::{Finding, probe, view};
 use super::{ClusterCore, MonitorConnection};
-use crate::env::Deadline;
+use crate::env::{Deadline, watch};
 use crate::error::{ErrorClass, ErrorKind};
 use crate::host::{HostInfo, HostKey};
 use crate::observe::Event;
@@ -112,7 +112,7 @@ impl ClusterCore {
     async fn refresh_until_asked(
         &self,
         open: &MonitorConnection,
-        requests: &mut tokio::sync::watch::Receiver<u64>,
+        requests: &mut watch::Receiver<u64>,
     ) -> bool {
         let late = self.env.now() + FIRST_ANSWER;
         let mut refresh = pin!(self.refresh(open, self.options.monitor_query_timeout));
@@ -135,14 +135,13 @@ impl ClusterCore {
         let deadline = Deadline::after(limit, "topology_monitoring_socket_timeout");
         let Some(provider) = self.provider() else { return false };
         let Ok(status) = self.status(&**open.connection(), provider, deadline).await else { return false };
-        if !status.accepts_writes || !self.believes(open.host(), &status) {
+        if !self.believes(open.host(), &status) {
             return false;
         }
-        self.note_claim(open.host(), &status);
         let writer = self.identified(open.host(), &status);
         let topology = if provider.is_dynamic() {
             match provider.refresh(&**open.connection(), deadline).await {
-                Ok(topology) => topology.with_writer(&writer),
+                Ok(topology) => topology.with_writer(listed(&topology, &status).unwrap_or(&writer)),
                 // The writer has just answered for itself; what it cannot tell of the others is known from before.
                 Err(error) if error.kind() == ErrorKind::Topology => self.known().with_writer(&writer),
                 Err(_) => return false,
@@ -194,9 +193,14 @@ impl ClusterCore {
             };
             match finding {
                 Some(Finding::Writer { connection, status, answers }) => {
-                    self.note_claim(connection.host(), &status);
+                    // Without a topology only the configured endpoint is known, which is no instance.
+                    let known = match self.topology() {
+                        Some(_) => self.known(),
+                        None => view(self, &connection).await.unwrap_or_else(|| self.known()),
+                    };
                     let writer = self.identified(connection.host(), &status);
-                    self.publish_verified(self.known().with_writer(&writer), answers);
+                    let writer = listed(&known, &status).unwrap_or(&writer);
+                    self.publish_verified(known.with_writer(writer), answers);
                     return connection;
                 }
                 Some(Finding::Answered { host, view }) => {
@@ -225,22 +229,6 @@ impl ClusterCore {
         }
     }
 
-    /// Whether a host that accepts writes is believed to be the writer.
-    ///
-    /// A writer that has lost the role may still accept writes for a moment: it no longer names itself, though it did
-    /// before. One that was just promoted may not name itself yet, because its topology is late: it never did before.
-    pub(super) fn believes(&self, host: &HostInfo, status: &HostStatus) -> bool {
-        let key = self.identified(host, status).key;
-        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        status.claims_writer != Some(false) || named.as_ref() != Some(&key)
-    }
-
-    fn note_claim(&self, host: &HostInfo, status: &HostStatus) {
-        let key = self.identified(host, status).key;
-        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        *named = (status.claims_writer != Some(false)).then_some(key);
-    }
-
     fn probe_failed(&self, host: &HostInfo, error: crate::Error) {
         let first = self.failing.insert(host.key.clone(), error.kind()) != Some(error.kind());
         if first {
@@ -258,6 +246,11 @@ impl ClusterCore {
             _ => Topology::new(self.options.hosts.clone()),
         }
     }
+}
+
+/// The host of `topology` that is the one whose status this is.
+fn listed<'t>(topology: &'t Topology, status: &HostStatus) -> Option<&'t HostInfo> {
+    status.id.as_deref().and_then(|id| topology.find_id(id))
 }
 
 /// Marks the monitor as not running when its task ends, however it ends.

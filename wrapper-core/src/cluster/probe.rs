@@ -9,6 +9,7 @@ use super::{ClusterCore, MonitorConnection};
 use crate::env::Deadline;
 use crate::error::{Error, ErrorClass, ErrorKind};
 use crate::host::HostInfo;
+use crate::observe::in_probe_span;
 use crate::topology::{HostStatus, Topology};
 
 /// After a refused connect; with jitter, so that probes of many processes do not march in step.
@@ -69,12 +70,13 @@ pub(super) async fn probe(core: Arc<ClusterCore>, host: HostInfo, findings: mpsc
             }
         };
         let deadline = Deadline::after(STATUS_TIMEOUT, "the probe's time limit");
-        let status = match core.learn(open.connection(), deadline).await {
-            Ok(provider) => core.status(&**open.connection(), &provider, deadline).await,
-            Err(error) => Err(error),
+        let ask = async {
+            let provider = core.learn(open.connection(), deadline).await?;
+            core.status(&**open.connection(), &provider, deadline).await
         };
+        let status = in_probe_span(&host.key, ask).await;
         match status {
-            Ok(status) if status.accepts_writes && core.believes(&host, &status) => {
+            Ok(status) if core.believes(&host, &status) => {
                 // Whoever gets the finding owns the connection; nothing is left to ask here.
                 let _ = findings.send(Finding::Writer { connection: open, status, answers });
                 return;
@@ -102,7 +104,8 @@ pub(super) async fn probe(core: Arc<ClusterCore>, host: HostInfo, findings: mpsc
     }
 }
 
-async fn view(core: &Arc<ClusterCore>, open: &MonitorConnection) -> Option<Topology> {
+/// The cluster as the host behind `open` sees it.
+pub(super) async fn view(core: &Arc<ClusterCore>, open: &MonitorConnection) -> Option<Topology> {
     let provider = core.provider().filter(|provider| provider.is_dynamic())?;
     let deadline = Deadline::after(STATUS_TIMEOUT, "the probe's time limit");
     provider.refresh(&**open.connection(), deadline).await.ok()

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::watch;
-
 use super::ClusterCore;
-use crate::env::Deadline;
+use crate::env::{Deadline, watch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::HostInfo;
 use crate::observe::Event;

@@ -36,6 +36,10 @@ fn contradiction(settings: &Settings, first: &str, second: &str, why: &str) -> R
 /// Pairs of which the first must not be longer than the second.
 fn order(settings: &Settings) -> Result<()> {
     let s = settings;
+    let (attempts, attempts_name) = match s.open_connection_retry_timeout {
+        Some(timeout) => (timeout, "open_connection_retry_timeout"),
+        None => (s.connect_timeout, "connect_timeout"),
+    };
     let pairs = [
         (
             Some(s.topology_high_refresh),
@@ -52,17 +56,24 @@ fn order(settings: &Settings) -> Result<()> {
             "while the writer is searched hosts are to be asked more often, not less",
         ),
         (
-            Some(s.open_connection_retry_interval),
-            "open_connection_retry_interval",
             s.open_connection_retry_timeout,
             "open_connection_retry_timeout",
+            s.connect_timeout,
+            "connect_timeout",
+            "all attempts of a connect together may take longer than the whole connect",
+        ),
+        (
+            s.open_connection_retry_timeout.and(Some(s.open_connection_retry_interval)),
+            "open_connection_retry_interval",
+            attempts,
+            attempts_name,
             "the pause between attempts is longer than all of them may take",
         ),
         (
             s.wait_for_initial_topology,
             "wait_for_initial_topology",
-            s.open_connection_retry_timeout,
-            "open_connection_retry_timeout",
+            attempts,
+            attempts_name,
             "the wait for the topology is longer than the whole connect may take",
         ),
         (

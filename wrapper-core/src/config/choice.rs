@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::config::value::{Form, Given, Read, Refused, SettingType};
+use crate::dialect::DialectId;
 use crate::host::squash;
 
 /// Makes an enum of words: its names in the settings, its reading and its printing, from one list.
@@ -91,31 +92,29 @@ words! {
     }
 }
 
-words! {
-    /// The kind of database, as `wrapper_dialect` names it. That a code is recognised does not mean that it is supported.
-    pub enum DialectCode {
-        /// PostgreSQL.
-        Pg = "pg",
-        /// RDS for PostgreSQL, one instance.
-        RdsPg = "rds-pg",
-        /// Aurora PostgreSQL.
-        AuroraPg = "aurora-pg",
-        /// Aurora global database, PostgreSQL.
-        GlobalAuroraPg = "global-aurora-pg",
-        /// RDS Multi-AZ DB cluster, PostgreSQL.
-        RdsMultiAzPgCluster = "rds-multi-az-pg-cluster",
-        /// MySQL.
-        Mysql = "mysql",
-        /// RDS for MySQL, one instance.
-        RdsMysql = "rds-mysql",
-        /// Aurora MySQL.
-        AuroraMysql = "aurora-mysql",
-        /// Aurora global database, MySQL.
-        GlobalAuroraMysql = "global-aurora-mysql",
-        /// RDS Multi-AZ DB cluster, MySQL.
-        RdsMultiAzMysqlCluster = "rds-multi-az-mysql-cluster",
-        /// MariaDB.
-        Mariadb = "mariadb",
+/// That a code is recognised does not mean that the dialect is supported.
+impl SettingType for DialectId {
+    const KIND: &'static str = "one of `pg` `rds-pg` `aurora-pg` `global-aurora-pg` `rds-multi-az-pg-cluster` `mysql` \
+                                `rds-mysql` `aurora-mysql` `global-aurora-mysql` `rds-multi-az-mysql-cluster` `mariadb`";
+
+    fn read(given: &Given, _form: Form) -> Read<Self> {
+        given.text().parse().map_err(|_| {
+            let codes: Vec<&str> = Self::all().map(Self::code).collect();
+            Refused::Expected(format!(
+                "one of {}; a dialect of your own is given as an object, not by name",
+                codes.join(", ")
+            ))
+        })
+    }
+
+    fn show(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl From<DialectId> for Given {
+    fn from(value: DialectId) -> Self {
+        Self::from(value.code())
     }
 }
 
@@ -132,11 +131,18 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back_as_itself() {
-        for code in DialectCode::ALL {
-            assert!(
-                matches!(DialectCode::read(&Given::from(*code), Form::UnitInValue), Ok(read) if read == *code)
-            );
+    fn every_dialect_reads_back_as_itself_and_is_in_the_documentation() {
+        let mut listed = String::from("one of");
+        for id in DialectId::all() {
+            let read = DialectId::read(&Given::from(id), Form::UnitInValue);
+            assert!(matches!(read, Ok(read) if read == id), "{id}");
+            listed.push_str(&format!(" `{id}`"));
+        }
+        assert_eq!(DialectId::KIND, listed);
+        for (text, id) in
+            [("multi-az-pg", DialectId::RdsMultiAzPgCluster), ("AURORA_PG", DialectId::AuroraPg)]
+        {
+            assert!(matches!(DialectId::read(&Given::from(text), Form::UnitInValue), Ok(read) if read == id));
         }
     }
 

@@ -28,7 +28,7 @@ mod settings_doc;
 mod tests;
 
 pub use builder::SettingsBuilder;
-pub use choice::{DialectCode, FailoverMode, SubstitutionRole, VerifyRole};
+pub use choice::{FailoverMode, SubstitutionRole, VerifyRole};
 pub use definition::Definition;
 pub use driver_keys::DriverKeys;
 pub use plugin_name::{PLUGINS, PluginCodes, PluginList, PluginName};

@@ -27,6 +27,10 @@ pub const PLUGINS: &[PluginCodes] = &[
         code: "initial_connection",
         aliases: &["initialConnection", "stale_dns", "staleDns", "auroraStaleDns"],
     },
+    PluginCodes { code: "connect_time", aliases: &["connectTime"] },
+    PluginCodes { code: "execute_time", aliases: &["executeTime", "executionTime"] },
+    PluginCodes { code: "log_query", aliases: &["logQuery"] },
+    PluginCodes { code: "dev", aliases: &["developer"] },
 ];
 
 /// The plugins of the peers that are known and not available yet.
@@ -59,12 +63,8 @@ pub(crate) const LATER_PLUGINS: &[PluginCodes] = &[
     PluginCodes { code: "okta", aliases: &[] },
     PluginCodes { code: "kms_encryption", aliases: &["kmsEncryption"] },
     PluginCodes { code: "remote_query_cache", aliases: &["remoteQueryCache", "dataCache"] },
-    PluginCodes { code: "log_query", aliases: &["logQuery", "sqlParser", "driverMetaData"] },
-    PluginCodes {
-        code: "execute_time",
-        aliases: &["executeTime", "executionTime", "connect_time", "connectTime"],
-    },
-    PluginCodes { code: "dev", aliases: &["developer"] },
+    PluginCodes { code: "sql_parser", aliases: &["sqlParser"] },
+    PluginCodes { code: "driver_meta_data", aliases: &["driverMetaData"] },
 ];
 
 fn find(table: &'static [PluginCodes], name: &str) -> Option<&'static PluginCodes> {

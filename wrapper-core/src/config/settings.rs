@@ -4,11 +4,12 @@
 
 use std::time::Duration;
 
-use crate::config::choice::{DialectCode, FailoverMode, SubstitutionRole, VerifyRole};
+use crate::config::choice::{FailoverMode, SubstitutionRole, VerifyRole};
 use crate::config::definition::{Definition, Row, drv, ms, same, sec};
 use crate::config::plugin_name::PluginList;
 use crate::config::record::Record;
 use crate::config::value::{Form, Given, Read, SettingType};
+use crate::dialect::DialectId;
 use crate::host::{HostWeights, InstanceTemplate, LoadWeights, SelectorOptions, Strategy};
 
 /// Makes [`Settings`], its defaults, and the table of [`Definition`]s from one list.
@@ -87,7 +88,7 @@ settings! {
     auto_sort_wrapper_plugin_order: bool = true,
         Row::of("core", &[same("autoSortWrapperPluginOrder"), same("autoSortPluginOrder")]);
     /// The kind of database. When given, no other kind is looked for.
-    wrapper_dialect: Option<DialectCode> = None,
+    wrapper_dialect: Option<DialectId> = None,
         Row::of("core", &[same("wrapperDialect"), same("databaseDialect")]).unset("by host name, then by asking the server");
     /// The driver that the URL is meant for; an error when the adapter is another one's.
     wrapper_driver_dialect: Option<String> = None,
@@ -103,7 +104,9 @@ settings! {
     cluster_instance_host_pattern: Option<InstanceTemplate> = None,
         Row::of("core", &[same("clusterInstanceHostPattern")]).unset("from the host name");
 
-    /// The time for one whole connect: name resolution, TCP, TLS, start-up and login together.
+    /// The time for one whole connect: name resolution, TCP, TLS, start-up, login and proof of the role, all attempts
+    /// together. A failover at connect time (`enable_connect_failover`) comes on top, within `failover_timeout`; in a
+    /// failover it bounds the connect to one host.
     connect_timeout: Duration = secs(10),
         Row::of("core", &[ms("connectTimeout"), ms("wrapperConnectTimeout")]).bare_seconds().not_zero();
     /// The time for one call of the application.
@@ -163,9 +166,10 @@ settings! {
     /// Whether session state (read-only, isolation level, search path, …) is carried over to the new host.
     transfer_session_state_on_switch: bool = true,
         Row::of("core", &[same("transferSessionStateOnSwitch")]);
-    /// Whether a transaction that is open on the old host is rolled back when the session is switched.
+    /// Accepted for the sake of the peers' URLs.
     rollback_on_switch: bool = true,
-        Row::of("core", &[same("rollbackOnSwitch")]);
+        Row::of("core", &[same("rollbackOnSwitch")])
+            .no_effect("a transaction never moves to another host: the server rolls it back when the switch closes its connection");
     /// Accepted for the sake of the peers' URLs.
     reset_session_state_on_close: bool = true,
         Row::of("core", &[same("resetSessionStateOnClose")])
@@ -174,7 +178,7 @@ settings! {
     /// Whether failover is on, where the plugin is in the list.
     enable_failover: bool = true,
         Row::of("failover", &[same("enableClusterAwareFailover")]);
-    /// Whether a failed connect leads to a failover too.
+    /// Whether a failed connect leads to a failover too, within `failover_timeout`.
     enable_connect_failover: bool = false,
         Row::of("failover", &[same("enableConnectFailover")]);
     /// What a failover looks for.
@@ -185,8 +189,8 @@ settings! {
     failover_timeout: Duration = secs(300),
         Row::of("failover", &[ms("failoverTimeoutMs")]).not_zero();
     /// How a reader is chosen in a failover.
-    failover_reader_host_selector_strategy: Strategy = Strategy::Random,
-        Row::of("failover", &[same("failoverReaderHostSelectorStrategy")]);
+    failover_reader_host_selector_strategy: Option<Strategy> = None,
+        Row::of("failover", &[same("failoverReaderHostSelectorStrategy")]).unset("`reader_host_selector_strategy`");
     /// The time for one connect to a reader in a failover.
     failover_reader_connect_timeout: Option<Duration> = None,
         Row::of("failover", &[ms("failoverReaderConnectTimeoutMs")]).unset("`connect_timeout`");
@@ -212,10 +216,11 @@ settings! {
     monitor_disposal_time: Duration = secs(600),
         Row::of("efm", &[ms("monitorDisposalTime"), ms("monitorDisposalTimeMs")]).not_zero();
     /// The time for one connect of a host monitor.
-    monitoring_connect_timeout: Duration = secs(3),
+    monitoring_connect_timeout: Option<Duration> = None,
         Row::of("efm", &[drv("monitoring-connect_timeout"), ms("monitoring-connectTimeout")])
             .bare_seconds()
-            .not_zero();
+            .not_zero()
+            .unset("the time for one probe");
     /// The time for one probe of a host monitor.
     monitoring_socket_timeout: Option<Duration> = None,
         Row::of("efm", &[drv("monitoring-socket_timeout"), ms("monitoring-socketTimeout")])
@@ -223,16 +228,18 @@ settings! {
             .unset("`failure_detection_interval`, at most 3s");
 
     /// How an instance is chosen in place of a cluster endpoint on the first connect.
-    reader_initial_connection_host_selector_strategy: Strategy = Strategy::Random,
+    reader_initial_connection_host_selector_strategy: Option<Strategy> = None,
         Row::of("initial_connection", &[
             same("readerInitialConnectionHostSelectorStrategy"),
             same("initial_connection_host_selector_strategy"),
             same("initialConnectionHostSelectorStrategy"),
-        ]);
-    /// The time for finding a host of the wanted role on connect, all attempts together.
-    open_connection_retry_timeout: Duration = secs(30),
+        ]).unset("`reader_host_selector_strategy`");
+    /// The time for finding a host of the wanted role on connect, all attempts together; not longer than
+    /// `connect_timeout`, of which it is a part.
+    open_connection_retry_timeout: Option<Duration> = None,
         Row::of("initial_connection", &[ms("openConnectionRetryTimeoutMs"), ms("initialConnectionRetryTimeoutMs")])
-            .not_zero();
+            .not_zero()
+            .unset("`connect_timeout`");
     /// The pause before the next attempt when a host had the wrong role.
     open_connection_retry_interval: Duration = secs(1),
         Row::of("initial_connection", &[
@@ -249,7 +256,17 @@ settings! {
     verify_opened_connection_type: Option<VerifyRole> = None,
         Row::of("initial_connection", &[same("verifyOpenedConnectionType")]).unset("by the kind of endpoint");
 
-    /// How a reader is chosen when reads are routed.
+    /// Connects that take at least this long are logged as warnings.
+    connect_time_slow: Option<Duration> = None,
+        Row::of("connect_time", &[]);
+    /// Calls that take at least this long are logged as warnings.
+    execute_time_slow: Option<Duration> = None,
+        Row::of("execute_time", &[]);
+    /// Whether literals and comments are logged as they were written, instead of masked and left out.
+    log_query_literals: bool = false,
+        Row::of("log_query", &[]);
+
+    /// How a reader is chosen, where the setting of the plugin that chooses is not given.
     reader_host_selector_strategy: Strategy = Strategy::Random,
         Row::of("selection", &[same("readerHostSelectorStrategy")]);
     /// Weights for `round_robin`, as `host:weight,host:weight`; a host is an instance's id or host name.

@@ -93,7 +93,7 @@ fn the_defaults() {
     assert_eq!(settings.failure_detection_interval, secs(5));
     assert_eq!(settings.failure_detection_count, 3);
     assert_eq!(settings.monitor_disposal_time, secs(600));
-    assert_eq!(settings.open_connection_retry_timeout, secs(30));
+    assert_eq!(settings.open_connection_retry_timeout, None);
     assert_eq!(settings.max_monitor_connections, 16);
     assert_eq!(settings.probe_timeout(), secs(3));
 }
@@ -275,7 +275,12 @@ fn contradictions_name_both_settings() {
             "open_connection_retry_interval",
             "open_connection_retry_timeout",
         ),
-        ("wait_for_initial_topology=1m", "wait_for_initial_topology", "open_connection_retry_timeout"),
+        ("wait_for_initial_topology=1m", "wait_for_initial_topology", "`connect_timeout=10s` (the default)"),
+        (
+            "open_connection_retry_timeout=30s",
+            "`open_connection_retry_timeout=30s`",
+            "`connect_timeout=10s` (the default)",
+        ),
         (
             "failover_reader_connect_timeout=9s failover_timeout=8s",
             "failover_reader_connect_timeout",
@@ -367,7 +372,7 @@ fn a_given_value_beats_the_profile_and_the_profile_beats_the_default() {
     let settings = with("profile_name=I0 failure_detection_count=9").unwrap();
     assert_eq!(settings.failure_detection_count, 9);
     assert_eq!(settings.failure_detection_time, secs(60));
-    assert_eq!(settings.monitoring_connect_timeout, secs(10));
+    assert_eq!(settings.monitoring_connect_timeout, Some(secs(10)));
     assert_eq!(settings.topology_refresh, secs(30));
     let explained = settings.explain();
     assert!(explained.contains("failure_detection_count = 9  [connection string]"), "{explained}");
@@ -439,9 +444,16 @@ fn profiles_of_ones_own() {
 
 #[test]
 fn what_has_no_effect_is_reported_once() {
-    let settings = with("failover_writer_reconnect_interval_sec=2").unwrap();
-    assert_eq!(settings.warnings().len(), 1);
-    assert!(settings.warnings()[0].contains("`failover_writer_reconnect_interval_sec` has no effect"));
+    for text in [
+        "failover_writer_reconnect_interval_sec=2",
+        "rollback_on_switch=false",
+        "reset_session_state_on_close=false",
+    ] {
+        let settings = with(text).unwrap();
+        let name = text.split('=').next().unwrap();
+        assert_eq!(settings.warnings().len(), 1, "{text}");
+        assert!(settings.warnings()[0].contains(&format!("`{name}` has no effect: ")), "{text}");
+    }
     let settings = with("plugins=failover failure_detection_time=1s failover_timeout=1s").unwrap();
     assert_eq!(settings.warnings().len(), 1);
     assert!(settings.warnings()[0].contains("`failure_detection_time`"));

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::host::squash;
 
 /// The language family that a server speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,6 +89,11 @@ const CODES: [(DialectId, &[&str]); 11] = [
 ];
 
 impl DialectId {
+    /// Every dialect that has a code.
+    pub fn all() -> impl Iterator<Item = Self> {
+        CODES.into_iter().map(|(id, _)| id)
+    }
+
     /// The stable name: the code that the JDBC wrapper uses, or the custom dialect's own.
     pub const fn code(self) -> &'static str {
         match self {
@@ -116,14 +122,13 @@ impl fmt::Display for DialectId {
 impl FromStr for DialectId {
     type Err = Error;
 
-    /// Reads a code of the Python or the JDBC wrapper, in any case.
+    /// Reads a code of the Python or the JDBC wrapper, in any case and with `_` for `-`.
     ///
     /// # Errors
     /// A configuration error that lists the codes.
     fn from_str(text: &str) -> Result<Self> {
-        let wanted = text.trim();
-        let found =
-            CODES.iter().find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(wanted)));
+        let wanted = squash(text.trim());
+        let found = CODES.iter().find(|(_, names)| names.iter().any(|name| squash(name) == wanted));
         found.map(|(id, _)| *id).ok_or_else(|| {
             let codes: Vec<&str> = CODES.iter().map(|(id, _)| id.code()).collect();
             Error::config(format!(

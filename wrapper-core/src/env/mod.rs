@@ -1,6 +1,6 @@
 //! Clock, DNS, randomness: everything that core and plugins must not reach on their own (R8).
 //!
-//! What lives here: [`Environment`], [`Deadline`], the [`Resolver`] trait. What may not: anything that knows of
+//! What lives here: [`Environment`], [`Deadline`], the [`Resolver`] trait, [`watch`]. What may not: anything that knows of
 //! databases. The few calls that `clippy.toml` forbids elsewhere are made in this folder.
 #![allow(
     clippy::disallowed_methods,
@@ -9,12 +9,13 @@
 
 mod deadline;
 mod resolver;
+pub mod watch;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
+pub use tokio::time::Instant;
 
 pub use deadline::Deadline;
 pub use resolver::{Resolver, SystemResolver};

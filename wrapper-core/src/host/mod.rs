@@ -6,10 +6,12 @@
 mod info;
 mod rds;
 mod selector;
+mod shared_selectors;
 mod template;
 
 pub use info::{HostInfo, HostKey, HostRole};
 pub use rds::{BlueGreen, EndpointKind, Partition, RdsHost, classify};
 pub(crate) use selector::squash;
 pub use selector::{HostSelector, HostWeights, LoadWeights, SelectorOptions, Strategy};
+pub use shared_selectors::SharedSelectors;
 pub use template::InstanceTemplate;

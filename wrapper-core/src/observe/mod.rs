@@ -1,20 +1,39 @@
 //! What happened: typed events, observers, the report of each switch, the flight recorder (R18).
 //!
-//! What lives here: values and the [`Observer`] contract. What may not: exporters; `tracing` and `metrics` are
-//! observers behind features of their own.
+//! What lives here: values, the [`Observer`] contract, the [`catalog`] of names, and the observers for the facades
+//! `tracing` and `metrics` behind features of their own. What may not: exporters, which are the application's.
 
+pub mod catalog;
+#[cfg(feature = "metrics")]
+mod metrics;
+#[cfg(test)]
+mod page;
 mod recorder;
 mod report;
+#[cfg(all(test, any(feature = "metrics", feature = "tracing")))]
+mod samples;
+mod spans;
+mod timing;
+#[cfg(feature = "tracing")]
+mod tracing;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::Error;
 use crate::host::{HostInfo, HostKey};
+use crate::plugin::HostStateChange;
 use crate::topology::Published;
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
+#[cfg(feature = "tracing")]
+pub use self::tracing::TracingObserver;
 pub use recorder::FlightRecorder;
 pub use report::SwitchReport;
+pub(crate) use spans::in_failover_span;
+pub use spans::in_probe_span;
+pub use timing::{CallTiming, ConnectTiming, Ending};
 
 /// Something that happened in a cluster.
 #[derive(Clone, Debug)]
@@ -40,6 +59,8 @@ pub enum Event {
         /// How many connections with calls in flight were closed.
         closed: usize,
     },
+    /// A host went down, or answers again.
+    HostState(HostStateChange),
     /// A verdict on a host was skipped because this process itself had been paused.
     VerdictSkipped {
         /// The host.
@@ -61,6 +82,10 @@ pub enum Event {
     },
     /// Something that the user should know once.
     Warning(String),
+    /// A connect ended. Told by the plugin `connect_time` only.
+    ConnectTimed(ConnectTiming),
+    /// A call ended. Told by the plugin `execute_time` only.
+    CallTimed(CallTiming),
 }
 
 /// Is told of every event of a cluster. Sync, infallible; a panic in it is caught and ignored.

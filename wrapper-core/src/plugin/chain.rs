@@ -150,12 +150,21 @@ impl Chain {
         Entered { list: &self.enter, call, open: true }
     }
 
-    pub(crate) fn watch(&self, connection: &Arc<dyn DriverConnection>, host: &HostInfo) -> Watching {
+    /// Tells the watchers of a wait; each wait is to be ended with [`unwatch`](Self::unwatch), whatever happens.
+    #[inline]
+    pub(crate) fn watch(&self, connection: &Arc<dyn DriverConnection>, host: &HostInfo) -> WatchTokens {
         let mut tokens = [0; MAX_WATCHERS];
         for (token, plugin) in tokens.iter_mut().zip(self.watch.iter()) {
             quietly(|| *token = plugin.watch(connection, host));
         }
-        Watching { list: Arc::clone(&self.watch), tokens }
+        tokens
+    }
+
+    #[inline]
+    pub(crate) fn unwatch(&self, tokens: &WatchTokens) {
+        for (token, plugin) in tokens.iter().zip(self.watch.iter()) {
+            quietly(|| plugin.unwatch(*token));
+        }
     }
 
     pub(crate) fn refuses(&self) -> bool {
@@ -236,17 +245,5 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Calls `unwatch` exactly once, when the wait ends or its owner is dropped.
-#[derive(Debug)]
-pub(crate) struct Watching {
-    list: List,
-    tokens: [WatchToken; MAX_WATCHERS],
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        for (token, plugin) in self.tokens.iter().zip(self.list.iter()) {
-            quietly(|| plugin.unwatch(*token));
-        }
-    }
-}
+/// What the watchers gave for one wait.
+pub(crate) type WatchTokens = [WatchToken; MAX_WATCHERS];

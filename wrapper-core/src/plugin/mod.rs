@@ -11,7 +11,7 @@ mod registry;
 mod traits;
 
 pub use chain::Chain;
-pub(crate) use chain::{Watching, by, panicked};
+pub(crate) use chain::{WatchTokens, by, panicked};
 pub use context::{Call, CallContext, ConnectContext, Connected};
 pub use next::{ConnectNext, ExecuteNext, Terminal};
 pub use order::OrderClass;

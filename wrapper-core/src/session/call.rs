@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::{Current, Session};
-use crate::driver::{DriverConnection, downcast};
+use crate::driver::{DriverConnection, TransactionStatus, downcast};
 use crate::env::Deadline;
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 use crate::plugin::{Call, CallContext, ExecuteNext, Plugin, Recovery, Terminal, by, panicked};
@@ -68,9 +68,12 @@ impl<C: DriverConnection> Session<C> {
     ///
     /// # Cancellation
     /// Dropping the future abandons the call; see [`Operation::run`]. A switch that it has started goes on.
-    pub async fn call<O: Operation<C>>(&self, call: &Call<'_>, operation: &O) -> Result<O::Out> {
-        let current = self.load();
-        self.call_on(&current, call, operation).await
+    pub fn call<'a, O: Operation<C>>(
+        &'a self,
+        call: &'a Call<'a>,
+        operation: &'a O,
+    ) -> impl Future<Output = Result<O::Out>> + Send + use<'a, C, O> {
+        self.run_call(None, call, operation)
     }
 
     /// Runs a call on a given connection: the one that a transaction has pinned, or the one that was loaded.
@@ -80,13 +83,31 @@ impl<C: DriverConnection> Session<C> {
     ///
     /// # Cancellation
     /// As for [`call`](Self::call).
-    pub async fn call_on<O: Operation<C>>(
+    pub fn call_on<'a, O: Operation<C>>(
+        &'a self,
+        current: &'a Arc<Current<C>>,
+        call: &'a Call<'a>,
+        operation: &'a O,
+    ) -> impl Future<Output = Result<O::Out>> + Send + use<'a, C, O> {
+        self.run_call(Some(current), call, operation)
+    }
+
+    /// One body for the whole flat path: each `async fn` more between here and the driver is a state machine more.
+    async fn run_call<O: Operation<C>>(
         &self,
-        current: &Arc<Current<C>>,
+        given: Option<&Arc<Current<C>>>,
         call: &Call<'_>,
         operation: &O,
     ) -> Result<O::Out> {
-        // One body for the whole flat path: each `async fn` more between here and the driver is a state machine more.
+        let loaded;
+        let current: &Arc<Current<C>> = match given {
+            Some(given) => given,
+            None => {
+                // In the first poll: what was switched before the call was sent is not used.
+                loaded = self.load();
+                &loaded
+            }
+        };
         let entered = if self.chain().has_no_enter() { None } else { Some(self.chain().enter(call)) };
         let result = if self.chain().execute_list().is_empty() {
             let first = match self.refusal(current) {
@@ -117,11 +138,23 @@ impl<C: DriverConnection> Session<C> {
         let watched = self.watched(current, running);
         let Some(timeout) = self.options.socket_timeout else { return watched.await };
         let deadline = Deadline::after(timeout, "socket_timeout");
+        let before = current.connection.transaction_status();
         let result = deadline.run("the call", Box::pin(watched)).await;
         if let Err(error) = &result {
             if error.kind() == ErrorKind::Timeout && deadline.is_over() {
                 // The answer may still come; nobody may read it as the answer to the next call.
-                let lost = error.clone().with_class(ErrorClass::Network).with_host(current.host.key.host());
+                // What was sent inside a transaction shares its fate (R14); asked before the connection is gone.
+                let outcome = match before {
+                    TransactionStatus::Open | TransactionStatus::Failed => {
+                        current.connection.outcome_if_lost()
+                    }
+                    _ => error.outcome(),
+                };
+                let lost = error
+                    .clone()
+                    .with_class(ErrorClass::Network)
+                    .with_outcome(outcome)
+                    .with_host(current.host.key.host());
                 current.connection.kill(lost.clone());
                 return Err(lost);
             }

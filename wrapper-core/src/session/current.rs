@@ -17,6 +17,8 @@ pub struct Current<C> {
     pub host: HostInfo,
     /// The driver's connection.
     pub connection: Arc<C>,
+    /// The same connection without the driver's type, made once: each wait hands it to the watchers.
+    pub(super) erased: Arc<dyn DriverConnection>,
     checked_epoch: AtomicU64,
     _lease: Lease,
 }
@@ -30,7 +32,8 @@ impl<C: DriverConnection> Current<C> {
         cluster: &Cluster,
     ) -> Self {
         let _lease = cluster.registry().lease(&host.key);
-        Self { generation, host, connection, checked_epoch: AtomicU64::new(epoch), _lease }
+        let erased = Arc::clone(&connection) as Arc<dyn DriverConnection>;
+        Self { generation, host, connection, erased, checked_epoch: AtomicU64::new(epoch), _lease }
     }
 
     /// The same without the driver's type.
@@ -38,7 +41,7 @@ impl<C: DriverConnection> Current<C> {
         Attempt {
             generation: self.generation,
             host: self.host.clone(),
-            connection: Arc::clone(&self.connection) as Arc<dyn DriverConnection>,
+            connection: Arc::clone(&self.erased),
             epoch: self.checked_epoch(),
         }
     }

@@ -4,13 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, Weak};
 
 use futures_util::FutureExt;
-use tokio::sync::watch;
 
 use super::{Disposal, Search, Session, SwitchContext, SwitchPlan};
 use crate::driver::DriverConnection;
-use crate::env::Deadline;
+use crate::env::{Deadline, watch};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
-use crate::observe::{Event, SwitchReport};
+use crate::observe::{Event, SwitchReport, in_failover_span};
 use crate::plugin::{Connected, panicked};
 
 type Landing = Option<Result<Arc<SwitchReport>>>;
@@ -70,8 +69,9 @@ impl<C: DriverConnection> Session<C> {
         let mut closed = self.closed.subscribe();
         let SwitchPlan { failed, cause, disposal, deadline, search } = plan;
         let report = SwitchReport::new(&cause, &failed.host, self.cluster.env());
+        let from = failed.host.key.clone();
         let cx = SwitchContext::new(self.cluster.clone(), Arc::clone(&self.chain), failed, deadline, report);
-        self.cluster.spawn("switch", async move {
+        let flight = async move {
             let result = tokio::select! {
                 biased;
                 _ = closed.wait_for(|closed| *closed) => Err(Error::new(ErrorKind::Closed, "the session was closed")),
@@ -81,23 +81,12 @@ impl<C: DriverConnection> Session<C> {
                 }
             };
             let mut report = cx.report(|report| report.clone());
-            let result = match result {
-                Ok(()) => {
-                    report.end(cx.cluster.env(), None, cx.cluster.held());
-                    Ok(Arc::new(report))
-                }
-                Err(error) => {
-                    report.end(cx.cluster.env(), Some(&error), cx.cluster.held());
-                    Err(error)
-                }
-            };
-            let shared = match &result {
-                Ok(report) => Arc::clone(report),
-                Err(_) => Arc::new(cx.report(|report| report.clone())),
-            };
-            cx.cluster.emit(&Event::Switched(shared));
-            sender.send_replace(Some(result));
-        });
+            report.end(cx.cluster.env(), result.as_ref().err(), cx.cluster.held());
+            let report = Arc::new(report);
+            cx.cluster.emit(&Event::Switched(Arc::clone(&report)));
+            sender.send_replace(Some(result.map(|()| report)));
+        };
+        self.cluster.spawn("switch", in_failover_span(&from, flight));
         receiver
     }
 

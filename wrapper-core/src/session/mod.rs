@@ -15,10 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::watch;
 
 use crate::cluster::Cluster;
 use crate::driver::{DriverConnection, downcast};
+use crate::env::watch;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plugin::{Chain, Connected, ConnectionChange};
 

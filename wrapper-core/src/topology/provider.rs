@@ -61,4 +61,16 @@ pub trait HostListProvider: Debug + Send + Sync {
     /// # Cancellation
     /// Safe: the connection stays usable.
     async fn status(&self, connection: &dyn DriverConnection, deadline: Deadline) -> Result<HostStatus>;
+
+    /// Asks a server for its role alone, where less than a whole [`status`](Self::status) is enough: the host has
+    /// just been asked for that on another connection.
+    ///
+    /// # Errors
+    /// The query failed.
+    ///
+    /// # Cancellation
+    /// Safe: the connection stays usable.
+    async fn role(&self, connection: &dyn DriverConnection, deadline: Deadline) -> Result<HostRole> {
+        Ok(self.status(connection, deadline).await?.role())
+    }
 }

@@ -90,6 +90,11 @@ impl HostListProvider for RdsProvider {
     async fn status(&self, connection: &dyn DriverConnection, deadline: Deadline) -> Result<HostStatus> {
         status_of(&*self.dialect, connection, deadline).await
     }
+
+    async fn role(&self, connection: &dyn DriverConnection, deadline: Deadline) -> Result<HostRole> {
+        let rows = ask(&*self.dialect, Some(self.dialect.role_query()), connection, deadline).await?;
+        self.dialect.parse_role(&rows)
+    }
 }
 
 /// The server's own id and role, in one round trip.

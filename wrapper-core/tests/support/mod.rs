@@ -53,6 +53,8 @@ pub struct Counters {
     pub monitors_open: AtomicUsize,
     pub monitors_most: AtomicUsize,
     pub sessions_open: AtomicUsize,
+    /// How often a host was asked for its role alone.
+    pub roles_asked: AtomicUsize,
 }
 
 impl Script {
@@ -286,6 +288,13 @@ impl HostListProvider for FakeProvider {
             status.claims_writer = host.names_writer.as_ref().map(|writer| *writer == connection.name);
         });
         Ok(status)
+    }
+
+    async fn role(&self, connection: &dyn DriverConnection, deadline: Deadline) -> Result<HostRole> {
+        let connection = Self::connection(connection);
+        connection.fetch_text("role", deadline).await?;
+        self.0.counters().roles_asked.fetch_add(1, Ordering::SeqCst);
+        Ok(self.0.edit(&connection.name, |host| host.role))
     }
 }
 

@@ -43,7 +43,7 @@ macro_rules! shared_methods {
             /// As for [`prepare`](Self::prepare).
             pub async fn prepare_typed(&self, query: &str, parameter_types: &[Type]) -> Result<Statement> {
                 let operation = Prepare { sql: query, types: parameter_types };
-                self.run_on(Call::new("prepare").sql(query), &operation).await
+                self.run_on(&Call::new("prepare").sql(query), &operation).await
             }
 
             /// Runs a statement and gives its rows.
@@ -55,7 +55,7 @@ macro_rules! shared_methods {
                 T: ?Sized + ToStatement,
             {
                 let statement = statement.to_statement();
-                self.run_on(Call::new("query").sql(statement.sql()), &Query { statement, params }).await
+                self.run_on(&Call::new("query").sql(statement.sql()), &Query { statement, params }).await
             }
 
             /// Runs a statement that gives exactly one row.
@@ -149,7 +149,7 @@ macro_rules! shared_methods {
             {
                 let statement = statement.to_statement();
                 let operation = RawQuery { statement, params: params.into_iter().collect() };
-                let (stream, on) = self.run_on(Call::new("query_raw").sql(statement.sql()), &operation).await?;
+                let (stream, on) = self.run_on(&Call::new("query_raw").sql(statement.sql()), &operation).await?;
                 Ok(RowStream(Watched::new(self, stream, on, "query_raw")))
             }
 
@@ -158,7 +158,7 @@ macro_rules! shared_methods {
             /// # Errors
             /// As for [`query`](Self::query).
             pub async fn query_typed(&self, query: &str, params: &[(&(dyn ToSql + Sync), Type)]) -> Result<Vec<Row>> {
-                self.run_on(Call::new("query_typed").sql(query), &QueryTyped { sql: query, params }).await
+                self.run_on(&Call::new("query_typed").sql(query), &QueryTyped { sql: query, params }).await
             }
 
             /// Like [`query_one`](Self::query_one) in one round trip.
@@ -200,7 +200,7 @@ macro_rules! shared_methods {
                 I: IntoIterator<Item = (P, Type)>,
             {
                 let operation = ops::QueryTypedRaw { sql: query, params: params.into_iter().collect() };
-                let (stream, on) = self.run_on(Call::new("query_typed_raw").sql(query), &operation).await?;
+                let (stream, on) = self.run_on(&Call::new("query_typed_raw").sql(query), &operation).await?;
                 Ok(RowStream(Watched::new(self, stream, on, "query_typed_raw")))
             }
 
@@ -213,7 +213,7 @@ macro_rules! shared_methods {
                 T: ?Sized + ToStatement,
             {
                 let statement = statement.to_statement();
-                self.run_on(Call::new("execute").sql(statement.sql()), &Execute { statement, params }).await
+                self.run_on(&Call::new("execute").sql(statement.sql()), &Execute { statement, params }).await
             }
 
             /// Like [`execute`](Self::execute), with any iterator of parameters.
@@ -229,7 +229,7 @@ macro_rules! shared_methods {
             {
                 let statement = statement.to_statement();
                 let operation = ops::ExecuteRaw { statement, params: params.into_iter().collect() };
-                self.run_on(Call::new("execute_raw").sql(statement.sql()), &operation).await
+                self.run_on(&Call::new("execute_raw").sql(statement.sql()), &operation).await
             }
 
             /// Like [`execute`](Self::execute) in one round trip: the types of the parameters are given.
@@ -242,7 +242,7 @@ macro_rules! shared_methods {
                 params: &[(&(dyn ToSql + Sync), Type)],
             ) -> Result<u64> {
                 let operation = ExecuteTyped { sql: statement, params };
-                self.run_on(Call::new("execute_typed").sql(statement), &operation).await
+                self.run_on(&Call::new("execute_typed").sql(statement), &operation).await
             }
 
             /// Starts a `COPY … FROM STDIN`.
@@ -257,7 +257,7 @@ macro_rules! shared_methods {
                 let statement = statement.to_statement();
                 let operation = ops::CopyIn { statement, data: PhantomData };
                 let call = Call::new("copy_in").sql(statement.sql()).once();
-                let (sink, on) = self.run_on(call, &operation).await?;
+                let (sink, on) = self.run_on(&call, &operation).await?;
                 Ok(CopyInSink(Watched::new(self, sink, on, "copy_in").ended_by_client()))
             }
 
@@ -271,7 +271,7 @@ macro_rules! shared_methods {
             {
                 let statement = statement.to_statement();
                 let call = Call::new("copy_out").sql(statement.sql());
-                let (stream, on) = self.run_on(call, &ops::CopyOut(statement)).await?;
+                let (stream, on) = self.run_on(&call, &ops::CopyOut(statement)).await?;
                 Ok(CopyOutStream(Watched::new(self, stream, on, "copy_out")))
             }
 
@@ -280,7 +280,7 @@ macro_rules! shared_methods {
             /// # Errors
             /// The server's error; or what became of the session when the connection was lost.
             pub async fn simple_query(&self, query: &str) -> Result<Vec<SimpleQueryMessage>> {
-                self.run_on(Call::new("simple_query").sql(query), &SimpleQuery(query)).await
+                self.run_on(&Call::new("simple_query").sql(query), &SimpleQuery(query)).await
             }
 
             /// Like [`simple_query`](Self::simple_query), with messages as they come in.
@@ -289,7 +289,7 @@ macro_rules! shared_methods {
             /// As for [`simple_query`](Self::simple_query).
             pub async fn simple_query_raw(&self, query: &str) -> Result<SimpleQueryStream> {
                 let call = Call::new("simple_query_raw").sql(query);
-                let (stream, on) = self.run_on(call, &ops::SimpleQueryRaw(query)).await?;
+                let (stream, on) = self.run_on(&call, &ops::SimpleQueryRaw(query)).await?;
                 Ok(SimpleQueryStream(Watched::new(self, stream, on, "simple_query_raw")))
             }
 
@@ -298,7 +298,7 @@ macro_rules! shared_methods {
             /// # Errors
             /// The server's error; or what became of the session when the connection was lost.
             pub async fn batch_execute(&self, query: &str) -> Result<()> {
-                self.run_on(Call::new("batch_execute").sql(query), &Batch(query)).await
+                self.run_on(&Call::new("batch_execute").sql(query), &Batch(query)).await
             }
         }
     };
@@ -313,7 +313,7 @@ impl Client {
     /// # Errors
     /// What became of the session when the connection was lost.
     pub async fn check_connection(&self) -> Result<()> {
-        self.run(Call::new("check_connection"), &ops::Check).await
+        self.run_on(&Call::new("check_connection"), &ops::Check).await
     }
 
     /// Forgets what the driver has learnt of the server's types, on the current connection.

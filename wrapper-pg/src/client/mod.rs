@@ -18,7 +18,6 @@ use wrapper_core::plugin::Call;
 use wrapper_core::session::{Current, Operation, Session};
 
 use crate::connection::PgConnection;
-use crate::statement::Statement;
 
 pub use copy::{CopyInSink, CopyOutStream};
 pub use stream::{RowStream, SimpleQueryStream};
@@ -99,14 +98,6 @@ impl Client {
     {
         self.session.call(&Call::new("with_raw").once(), &ops::WithRaw(call)).await
     }
-
-    pub(crate) async fn run<O: Operation<PgConnection>>(
-        &self,
-        call: Call<'_>,
-        operation: &O,
-    ) -> Result<O::Out> {
-        self.session.call(&call, operation).await
-    }
 }
 
 /// Awaits one request of the driver: takes the connection's mark in the poll that sends, tells the connection what
@@ -128,29 +119,12 @@ pub(crate) async fn send<T>(
     }
 }
 
-/// As [`send`], for a prepared statement, whose text was looked at when it was prepared.
-pub(crate) async fn send_prepared<T>(
-    connection: &Arc<PgConnection>,
-    operation: &'static str,
-    statement: &Statement,
-    request: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T> {
-    let sql = statement.sql();
-    let started = connection.start(statement.may_begin().then_some(sql));
-    match request.await {
-        Ok(out) => {
-            connection.succeeded(Some(sql));
-            Ok(out)
-        }
-        Err(error) => Err(connection.failed(error, &started, operation)),
-    }
-}
-
-/// Where the methods of a client or of a transaction run their operations.
+/// Where the methods of a client or of a transaction run their operations. Not an `async fn` for a client: it would be
+/// one more state machine around each call.
 pub(crate) trait Runner: Sync {
     fn run_on<'s, O: Operation<PgConnection>>(
         &'s self,
-        call: Call<'s>,
+        call: &'s Call<'s>,
         operation: &'s O,
     ) -> impl Future<Output = Result<O::Out>> + Send + 's;
 
@@ -163,10 +137,10 @@ pub(crate) trait Runner: Sync {
 impl Runner for Client {
     fn run_on<'s, O: Operation<PgConnection>>(
         &'s self,
-        call: Call<'s>,
+        call: &'s Call<'s>,
         operation: &'s O,
     ) -> impl Future<Output = Result<O::Out>> + Send + 's {
-        self.run(call, operation)
+        self.session.call(call, operation)
     }
 
     fn session(&self) -> &Arc<Session<PgConnection>> {

@@ -9,7 +9,7 @@ use tokio_postgres::{Row, SimpleQueryMessage};
 use wrapper_core::session::Operation;
 use wrapper_core::{Error, ErrorKind, Result};
 
-use super::{send, send_prepared};
+use super::send;
 use crate::connection::PgConnection;
 use crate::statement::{Statement, StatementRef};
 
@@ -33,7 +33,15 @@ macro_rules! with_statement {
                 };
                 let $raw = &prepared;
                 let request = std::pin::pin!($request);
-                send_prepared($connection, $operation, statement, request).await
+                // As `send` does, with what is known of the text; written out, because this is nearly every call.
+                let started = $connection.start(statement.announced());
+                match request.await {
+                    Ok(out) => {
+                        $connection.succeeded(statement.observed());
+                        Ok(out)
+                    }
+                    Err(error) => Err($connection.failed(error, &started, $operation)),
+                }
             }
         }
     }};

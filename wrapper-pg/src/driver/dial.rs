@@ -186,6 +186,28 @@ mod tests {
         assert_eq!(first(config, &target("127.0.0.3", 5433)).await.to_string(), "127.0.0.3:5433");
     }
 
+    /// The settings `tcp_keepalive_time`, `tcp_keepalive_interval` and `tcp_keepalive_probes` end here.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn keepalive_is_set_on_the_socket() {
+        use std::time::Duration;
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let config = "host=x keepalives=1 keepalives_idle=41 keepalives_interval=7 keepalives_retries=5";
+        for (config, on) in
+            [(config.to_owned(), true), (config.replace("keepalives=1", "keepalives=0"), false)]
+        {
+            let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            set_options(&stream, &config.parse().unwrap()).unwrap();
+            let socket = SockRef::from(&stream);
+            assert_eq!(socket.keepalive().unwrap(), on);
+            if on {
+                assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(41));
+                assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(7));
+                assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+            }
+        }
+    }
+
     #[cfg(unix)]
     #[tokio::test]
     async fn a_socket_folder_keeps_its_spelling() {

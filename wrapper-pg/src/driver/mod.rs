@@ -78,6 +78,11 @@ impl PgDriver {
         &self.shared.config
     }
 
+    /// Who encrypts connections, and with which crypto provider, in a line.
+    pub fn tls(&self) -> String {
+        self.shared.tls.describe()
+    }
+
     /// Whether SQLSTATE 28000 means that the host is not ready rather than that the login is wrong: so on RDS
     /// Multi-AZ DB clusters, which answer it while they restart. Off by default.
     pub fn set_login_is_network(&self, on: bool) {
@@ -149,7 +154,7 @@ impl PgDriverBuilder {
     /// The driver.
     ///
     /// # Errors
-    /// A configuration error: TLS is asked for and not compiled in, or `sslrootcert` cannot be read.
+    /// A configuration error: TLS is asked for and not compiled in, or a file of certificates or keys cannot be read.
     pub fn build(self) -> Result<PgDriver> {
         let shared = Shared {
             tls: self.tls.build()?,

@@ -5,7 +5,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -33,6 +33,7 @@ struct Ending {
 }
 
 impl Ending {
+    #[cold]
     fn poll(&mut self, cx: &mut Context<'_>, link: &Link, probe: &Probe) {
         if link.is_released() {
             let sleep = || sleep(&self.environment, GOODBYE);
@@ -76,8 +77,13 @@ pub(super) async fn run<S, T>(
     T: AsyncRead + AsyncWrite + Unpin,
 {
     let mut ending = Ending { environment, goodbye: None, idle: None, seen: 0 };
+    let mut registered: Option<Waker> = None;
     let cause = poll_fn(|cx| {
-        link.register(cx.waker());
+        // Whoever raises a flag takes the waker; as long as none was raised before a poll, it is still there.
+        if !link.is_calm() || !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            registered = Some(cx.waker().clone());
+            link.register(cx.waker());
+        }
         loop {
             if link.is_killed() {
                 return Poll::Ready(None);
@@ -88,6 +94,9 @@ pub(super) async fn run<S, T>(
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => break,
             }
+        }
+        if link.is_calm() {
+            return Poll::Pending;
         }
         ending.poll(cx, &link, &probe);
         if link.is_killed() { Poll::Ready(None) } else { Poll::Pending }

@@ -54,8 +54,20 @@ pub(super) fn may_change(sql: &str) -> bool {
         return true;
     }
     let word = text.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+    if word.eq_ignore_ascii_case("SELECT") && calls_set_config(&text[word.len()..]) {
+        return true;
+    }
     WORDS.iter().any(|known| known.eq_ignore_ascii_case(word))
         || text.trim_end_matches(|c: char| c == ';' || c.is_whitespace()).contains(';')
+}
+
+/// Whether a SELECT list begins with a call of `set_config`.
+fn calls_set_config(list: &str) -> bool {
+    let begins =
+        |text: &str, name: &str| text.get(..name.len()).is_some_and(|t| t.eq_ignore_ascii_case(name));
+    let list = list.trim_start();
+    let list = if begins(list, "pg_catalog.") { &list["pg_catalog.".len()..] } else { list };
+    begins(list, "set_config")
 }
 
 /// The changes that the statements of `sql` make, in order.
@@ -68,6 +80,8 @@ fn of_statement(tokens: &[Token<'_>]) -> Vec<Change> {
     let one = |change: Option<Change>| change.into_iter().collect();
     if first.is("SET") {
         set(tokens, rest)
+    } else if first.is("SELECT") {
+        set_config(rest)
     } else if first.is("RESET") {
         one(reset(rest))
     } else if first.is("LISTEN") {
@@ -177,6 +191,39 @@ fn set(statement: &[Token<'_>], rest: &[Token<'_>]) -> Vec<Change> {
     }
 }
 
+/// `set_config('name', 'value', false)` calls, as far as the list holds nothing else. What a parameter or an expression
+/// gives is not known here.
+fn set_config(mut list: &[Token<'_>]) -> Vec<Change> {
+    let mut found = Vec::new();
+    loop {
+        if let [schema, dot, rest @ ..] = list {
+            if schema.is("pg_catalog") && dot.text == "." {
+                list = rest;
+            }
+        }
+        let [function, open, name, comma, value, second, local, close, rest @ ..] = list else {
+            return found;
+        };
+        let literal = |token: &Token<'_>| token.kind == Kind::Text && token.text.starts_with('\'');
+        let call = function.is("set_config") && open.text == "(" && close.text == ")";
+        if !call || !literal(name) || !literal(value) || comma.text != "," || second.text != "," {
+            return found;
+        }
+        if local.is("false") {
+            found.push(Change::Set {
+                key: name.text.trim_matches('\'').to_ascii_lowercase(),
+                sql: format!("SELECT pg_catalog.set_config({}, {}, false)", name.text, value.text),
+            });
+        }
+        // A name for the column.
+        list = match rest {
+            [word, _, comma, rest @ ..] if word.is("AS") && comma.text == "," => rest,
+            [comma, rest @ ..] if comma.text == "," => rest,
+            _ => return found,
+        };
+    }
+}
+
 fn is_assignment(token: &Token<'_>) -> bool {
     token.is("TO") || token.text == "="
 }
@@ -263,6 +310,17 @@ mod tests {
             ("SET NAMES 'UTF8'", set_to("client_encoding", "SET NAMES 'UTF8'")),
             ("SET a TO DEFAULT", vec![Change::Reset("a".into())]),
             ("RESET a", vec![Change::Reset("a".into())]),
+            (
+                "select pg_catalog.SET_CONFIG('My.Tenant', 'it''s', false) AS x, set_config('b', '1', true)",
+                set_to("my.tenant", "SELECT pg_catalog.set_config('My.Tenant', 'it''s', false)"),
+            ),
+            ("SELECT set_config('a', $1, false)", vec![]),
+            ("SELECT set_config('a', 'b' || 'c', false)", vec![]),
+            ("SELECT set_config('a', 'b', true)", vec![]),
+            (
+                "SELECT set_config('a', 'b', false) FROM t",
+                set_to("a", "SELECT pg_catalog.set_config('a', 'b', false)"),
+            ),
             ("RESET TIME ZONE", vec![Change::Reset("timezone".into())]),
             ("RESET ROLE", vec![Change::Reset("role".into())]),
             ("RESET SESSION AUTHORIZATION", vec![Change::Reset(AUTHORIZATION.into())]),

@@ -5,8 +5,9 @@
 //! Two sources. Settings that the server reports by itself (time zone, date style, application name, from
 //! PostgreSQL 14 on `default_transaction_read_only`, from 18 on `search_path`) are taken from its reports, whatever
 //! changed them. The others are read off the text of statements that succeeded: `SET`, `RESET`, `LISTEN`, `UNLISTEN`,
-//! `DISCARD ALL`. Not covered: `set_config()` calls and functions that set what is not reported; statements whose
-//! caller dropped the call; temporary tables, advisory locks, cursors.
+//! `DISCARD ALL`, and a `SELECT` of nothing but `set_config()` calls with literals. Not covered, and so written into the
+//! documentation of [`Connector`](crate::Connector): other calls of `set_config()` and functions that set what is not
+//! reported; statements whose caller dropped the call; temporary tables, advisory locks, cursors.
 
 mod change;
 mod tokens;
@@ -67,7 +68,21 @@ impl SessionState {
         }
     }
 
-    /// The statements that make another session like this one.
+    /// The statements that listen to this session's channels. Apart from the others: a reader refuses them.
+    pub(crate) fn listens(&mut self, probe: &Probe) -> Vec<String> {
+        self.resolve(probe);
+        let listens = self.settled.iter().filter(|(key, _)| key.starts_with(LISTEN));
+        listens.map(|(_, sql)| sql.clone()).collect()
+    }
+
+    /// Takes in statements that were left out on this connection, for the one after it.
+    pub(crate) fn remember(&mut self, sql: &str) {
+        for change in changes(sql) {
+            self.apply(change);
+        }
+    }
+
+    /// The statements that make another session like this one, but for [`SessionState::listens`].
     pub(crate) fn statements(&mut self, probe: &Probe) -> Vec<String> {
         self.resolve(probe);
         let parameters = probe.parameters();
@@ -85,7 +100,7 @@ impl SessionState {
                 statements.push(set_config(parameter));
             }
         }
-        let told = self.settled.iter().filter(|(key, _)| !is_reported(key));
+        let told = self.settled.iter().filter(|(key, _)| !is_reported(key) && !key.starts_with(LISTEN));
         let (who, what): (Vec<_>, Vec<_>) = told.partition(|(key, _)| key == ROLE || key == AUTHORIZATION);
         statements.extend(what.into_iter().map(|(_, sql)| sql.clone()));
         // Who the session is comes last: the settings may need the rights that it began with.

@@ -84,13 +84,41 @@ fn a_text_with_its_own_transactions_is_followed() {
 }
 
 #[test]
+fn what_set_config_sets_is_kept_until_it_is_reset() {
+    let script = idle();
+    let set = "SELECT set_config('my.tenant', '7', false)";
+    assert_eq!(after(&script, &[set]), ["SELECT pg_catalog.set_config('my.tenant', '7', false)"]);
+    for reset in ["RESET my.tenant", "RESET ALL", "DISCARD ALL", "SET my.tenant TO DEFAULT"] {
+        assert!(after(&script, &[set, reset]).is_empty(), "{reset}");
+    }
+    assert!(
+        SessionState::concerns(set)
+            && SessionState::concerns("  select\n pg_catalog.Set_Config('a', 'b', false)")
+    );
+    assert!(!SessionState::concerns("SELECT a FROM set_config"));
+    assert!(!SessionState::concerns("SELECT sé"));
+}
+
+#[test]
 fn channels_are_listened_to_again_until_they_are_given_up() {
     let script = idle();
+    let listens = |sql: &[&str]| {
+        let mut state = SessionState::default();
+        for sql in sql {
+            state.observe(sql, script.probe());
+        }
+        assert!(state.statements(script.probe()).iter().all(|sql| !sql.contains("LISTEN")));
+        state.listens(script.probe())
+    };
     assert_eq!(
-        after(&script, &["LISTEN jobs", "LISTEN \"Mail\"", "RESET ALL"]),
+        listens(&["LISTEN jobs", "LISTEN \"Mail\"", "SET a = 1", "RESET ALL"]),
         ["LISTEN jobs", "LISTEN \"Mail\""]
     );
-    assert_eq!(after(&script, &["LISTEN jobs", "LISTEN mail", "UNLISTEN jobs"]), ["LISTEN mail"]);
-    assert!(after(&script, &["LISTEN jobs", "UNLISTEN *"]).is_empty());
-    assert!(after(&script, &["LISTEN jobs", "DISCARD ALL"]).is_empty());
+    assert_eq!(listens(&["LISTEN jobs", "LISTEN mail", "UNLISTEN jobs"]), ["LISTEN mail"]);
+    assert!(listens(&["LISTEN jobs", "UNLISTEN *"]).is_empty());
+    assert!(listens(&["LISTEN jobs", "DISCARD ALL"]).is_empty());
+    let mut next = SessionState::default();
+    next.remember("LISTEN jobs; LISTEN mail");
+    next.observe("UNLISTEN jobs", script.probe());
+    assert_eq!(next.listens(script.probe()), ["LISTEN mail"], "left out on a reader, and remembered");
 }

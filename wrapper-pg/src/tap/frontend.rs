@@ -65,6 +65,9 @@ impl Name {
 }
 
 /// The state of the parser between two pieces. Allocates only for a prepared BEGIN, COMMIT or the like.
+///
+/// The driver writes whole messages: of those, in the steady state, only the heads are looked at. What lies in a body
+/// matters for text, and for names as long as a statement is prepared that begins or ends a transaction.
 #[derive(Debug)]
 pub(super) struct Frontend {
     header: [u8; OPENING],
@@ -80,6 +83,8 @@ pub(super) struct Frontend {
     parsing: Effect,
     unnamed: Effect,
     prepared: Vec<(Box<[u8]>, Effect)>,
+    /// What statements may do whose names are too long to be kept.
+    unnameable: Effect,
 }
 
 impl Default for Frontend {
@@ -96,6 +101,7 @@ impl Default for Frontend {
             parsing: Effect::NONE,
             unnamed: Effect::NONE,
             prepared: Vec::new(),
+            unnameable: Effect::NONE,
         }
     }
 }
@@ -131,56 +137,108 @@ impl Frontend {
         (opening, &bytes[take..])
     }
 
-    /// The length of the end of a COPY, with its Sync, that stands at the beginning of `bytes`.
+    /// Where in `bytes` the first end of a COPY stands, with its Sync, and how long both are.
     ///
-    /// The driver sends one also when the server has refused the COPY. The server answers the Sync, the driver does
-    /// not count on it, and every later call gets the answer of the one before it. So outside of a COPY these bytes
-    /// must not be sent. Until the server has answered, the driver sends nothing behind the COPY; so they are always
-    /// at a beginning.
-    pub(super) fn stray_copy_end(&self, bytes: &[u8]) -> Option<usize> {
-        if self.have != 0 || self.left != 0 || !matches!(bytes.first(), Some(b'c' | b'f')) {
-            return None;
+    /// The driver sends one also when the server has refused the COPY, or has not answered yet. The server answers the
+    /// Sync, the driver does not count on it, and every later call gets the answer of the one before it. So these bytes
+    /// must not be sent outside of a COPY.
+    pub(super) fn copy_end(&self, bytes: &[u8]) -> Option<(usize, usize)> {
+        // Inside of a message: what is left of it is not looked at.
+        let mut at = match self.have {
+            0 => 0,
+            HEADER => self.left,
+            _ => return None,
+        };
+        loop {
+            let head = bytes.get(at..at.checked_add(HEADER)?)?;
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+            let end = at.checked_add(length)?.checked_add(1)?;
+            if matches!(head[0], b'c' | b'f') {
+                let sync = bytes.get(end..end.checked_add(HEADER)?)?;
+                return (sync == [b'S', 0, 0, 0, 4]).then_some((at, end + HEADER - at));
+            }
+            at = end;
         }
-        let length = bytes.get(1..HEADER)?.try_into().ok().map(u32::from_be_bytes)? as usize;
-        let end = length.checked_add(1)?;
-        let sync = bytes.get(end..end.checked_add(HEADER)?)?;
-        (sync == [b'S', 0, 0, 0, 4]).then_some(end + HEADER)
     }
 
     /// Reads the next piece; `false` when it cannot be what a client sends.
     pub(super) fn feed(&mut self, mut bytes: &[u8], probe: &Probe) -> bool {
-        while !bytes.is_empty() {
-            if self.have < HEADER {
-                let take = bytes.len().min(HEADER - self.have);
-                self.header[self.have..self.have + take].copy_from_slice(&bytes[..take]);
-                self.have += take;
-                bytes = &bytes[take..];
-                if self.have < HEADER {
-                    return true;
+        loop {
+            if self.have == 0 {
+                while let Some((&[kind, a, b, c, d], behind)) = bytes.split_first_chunk::<HEADER>() {
+                    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                    let Some(length) = length.checked_sub(4) else { return false };
+                    let Some((body, rest)) = behind.split_at_checked(length) else { break };
+                    self.message(kind, body, probe);
+                    bytes = rest;
                 }
-                let [_, a, b, c, d, ..] = self.header;
-                let length = u32::from_be_bytes([a, b, c, d]) as usize;
-                let Some(left) = length.checked_sub(4) else { return false };
-                self.left = left;
-                self.begin(probe);
-            } else {
-                let take = bytes.len().min(self.left);
-                self.body(&bytes[..take], probe);
-                self.left -= take;
-                bytes = &bytes[take..];
             }
-            if self.left == 0 {
-                self.complete(probe);
-                self.have = 0;
+            if bytes.is_empty() {
+                return true;
             }
+            let Some(rest) = self.piece(bytes, probe) else { return false };
+            bytes = rest;
         }
-        true
     }
 
-    fn begin(&mut self, probe: &Probe) {
-        let kind = self.header[0];
-        if matches!(kind, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S') && self.request.is_none() {
+    /// A message that was written whole.
+    #[inline(always)]
+    fn message(&mut self, kind: u8, body: &[u8], probe: &Probe) {
+        match kind {
+            b'E' | b'D' => self.count(probe),
+            b'S' => {
+                self.count(probe);
+                self.request = None;
+            }
+            b'B' if !self.knows_effects() => self.count(probe),
+            b'd' => {}
+            _ => self.read_whole(kind, body, probe),
+        }
+    }
+
+    #[cold]
+    fn read_whole(&mut self, kind: u8, body: &[u8], probe: &Probe) {
+        self.begin(kind, probe);
+        self.body(body, probe);
+        self.complete(kind, probe);
+    }
+
+    /// Takes in bytes of a message that was cut, up to its end; gives what is behind it.
+    #[cold]
+    fn piece<'b>(&mut self, mut bytes: &'b [u8], probe: &Probe) -> Option<&'b [u8]> {
+        if self.have < HEADER {
+            let take = bytes.len().min(HEADER - self.have);
+            self.header[self.have..self.have + take].copy_from_slice(&bytes[..take]);
+            self.have += take;
+            bytes = &bytes[take..];
+            if self.have < HEADER {
+                return Some(bytes);
+            }
+            let [kind, a, b, c, d, ..] = self.header;
+            self.left = (u32::from_be_bytes([a, b, c, d]) as usize).checked_sub(4)?;
+            self.begin(kind, probe);
+        }
+        let take = bytes.len().min(self.left);
+        self.body(&bytes[..take], probe);
+        self.left -= take;
+        if self.left == 0 {
+            self.have = 0;
+            self.complete(self.header[0], probe);
+        }
+        Some(&bytes[take..])
+    }
+
+    /// Numbers the request that a message of its belongs to, when it is the first one.
+    #[inline]
+    fn count(&mut self, probe: &Probe) {
+        if self.request.is_none() {
             self.request = Some(probe.on_request());
+        }
+    }
+
+    fn begin(&mut self, kind: u8, probe: &Probe) {
+        if matches!(kind, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C' | b'S') {
+            self.count(probe);
         }
         self.name = Name::default();
         self.part = match kind {
@@ -237,8 +295,8 @@ impl Frontend {
         }
     }
 
-    fn complete(&mut self, probe: &Probe) {
-        match self.header[0] {
+    fn complete(&mut self, kind: u8, probe: &Probe) {
+        match kind {
             b'Q' => {
                 let effect = self.scanner.finish();
                 self.note(effect, probe);
@@ -269,9 +327,14 @@ impl Frontend {
                     self.prepared.push((name.into(), effect));
                 }
             }
-            // `effect_of_bound` is careful about names that were not kept.
-            None => {}
+            None => self.unnameable = self.unnameable | effect,
         }
+    }
+
+    /// Whether what a Bind names can have an effect.
+    #[inline]
+    fn knows_effects(&self) -> bool {
+        !self.prepared.is_empty() || (self.unnamed | self.unnameable) != Effect::NONE
     }
 
     fn effect_of_bound(&self) -> Effect {
@@ -282,7 +345,7 @@ impl Frontend {
                 .iter()
                 .find(|(known, _)| &**known == name)
                 .map_or(Effect::NONE, |(_, effect)| *effect),
-            None => Effect::UNCLEAR,
+            None => self.unnameable,
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! What lives here: [`Tap`], the stream that listens; [`Probe`], what it has learnt; the parsers of both directions.
 //! What may not: anything that changes a byte, but for one mistake of the driver's that is kept from the server (see
-//! [`Frontend::stray_copy_end`]). A tap that meets what it does not understand turns itself off; the
+//! [`Frontend::copy_end`]). A tap that meets what it does not understand turns itself off; the
 //! driver, which sees the same bytes, then ends the connection.
 
 mod backend;
@@ -11,13 +11,15 @@ mod probe;
 mod scanner;
 #[cfg(test)]
 pub(crate) mod script;
+#[cfg(feature = "_fuzz")]
+pub(crate) mod splits;
 #[cfg(test)]
 mod tests;
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -47,11 +49,20 @@ pub(crate) struct Tap<S> {
     mode: Mode,
     frontend: Frontend,
     backend: Backend,
+    /// Waits for the server to answer a COPY before its end is written.
+    waiting: Option<Waker>,
 }
 
 impl<S> Tap<S> {
     pub(crate) fn new(inner: S, probe: Arc<Probe>) -> Self {
-        Self { inner, probe, mode: Mode::Opening, frontend: Frontend::default(), backend: Backend::default() }
+        Self {
+            inner,
+            probe,
+            mode: Mode::Opening,
+            frontend: Frontend::default(),
+            backend: Backend::default(),
+            waiting: None,
+        }
     }
 
     /// The stream under the tap.
@@ -101,15 +112,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
         if self.mode != Mode::Off {
             self.on_read(&buf.filled()[before..]);
         }
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.mode == Mode::Messages && !self.probe.is_copying_in() {
-            if let Some(swallowed) = self.frontend.stray_copy_end(buf) {
-                return Poll::Ready(Ok(swallowed));
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.mode == Mode::Messages {
+            match self.frontend.copy_end(buf) {
+                None => {}
+                Some(_) if self.probe.is_copying_in() => {}
+                // Everything has been answered, and not by a COPY: it was refused.
+                Some((0, length)) if self.probe.outstanding() == 0 => return Poll::Ready(Ok(length)),
+                // A `copy_in` that was dropped before its answer: only that tells whether the end must be sent.
+                Some((0, _)) => {
+                    self.waiting = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Some((at, _)) => buf = &buf[..at],
             }
         }
         let written = ready!(Pin::new(&mut self.inner).poll_write(cx, buf))?;

@@ -17,7 +17,8 @@ impl Effect {
     pub(crate) const OPENS: Self = Self(1);
     /// May end a transaction.
     pub(crate) const ENDS: Self = Self(2);
-    /// Cannot be told.
+    /// Both.
+    #[cfg(test)]
     pub(crate) const UNCLEAR: Self = Self(3);
 
     pub(crate) fn opens(self) -> bool {

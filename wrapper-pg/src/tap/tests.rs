@@ -262,15 +262,50 @@ fn the_sync_that_a_copy_swallows_is_not_waited_for() {
 }
 
 #[test]
-fn the_end_of_a_copy_that_was_refused_is_recognised() {
+fn the_end_of_a_copy_is_recognised() {
     let stray = [message(b'f', b"\0"), message(b'S', b""), query("SELECT 1")].concat();
     let tap = started();
-    assert_eq!(tap.frontend.stray_copy_end(&stray), Some(11));
-    assert_eq!(tap.frontend.stray_copy_end(&stray[..10]), None);
-    assert_eq!(tap.frontend.stray_copy_end(&query("SELECT 1")), None);
+    assert_eq!(tap.frontend.copy_end(&stray), Some((0, 11)));
+    assert_eq!(tap.frontend.copy_end(&stray[..10]), None);
+    let first = query("SELECT 1");
+    assert_eq!(tap.frontend.copy_end(&first), None);
+    assert_eq!(tap.frontend.copy_end(&[&first[..], &stray].concat()), Some((first.len(), 11)));
     let mut inside = started();
-    inside.on_written(&query("SELECT 1")[..9]);
-    assert_eq!(inside.frontend.stray_copy_end(&stray), None);
+    inside.on_written(&first[..9]);
+    assert_eq!(inside.frontend.copy_end(&[&first[9..], &stray].concat()), Some((first.len() - 9, 11)));
+}
+
+/// A `copy_in` that is dropped before the server has answered: its end is held until the answer tells whether there is
+/// a COPY that it ends.
+#[tokio::test]
+async fn the_end_of_a_copy_waits_for_the_answer() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let execute =
+        [message(b'B', b"\0s9\0\0\0\0\0\0\0"), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat();
+    let end = [message(b'f', b"\0"), message(b'S', b"")].concat();
+    let both = [&execute[..], &end].concat();
+    let accepted = message(b'G', &[0, 0, 0]);
+    let refused = [message(b'E', b"SERROR\0C42501\0\0"), ready(b'I')].concat();
+    for (answer, sent) in [(accepted, both.clone()), (refused, execute.clone())] {
+        let (inner, mut server) = tokio::io::duplex(4096);
+        let mut tap = Tap::new(inner, Default::default());
+        tap.on_written(&startup());
+        tap.on_read(&[message(b'R', &[0, 0, 0, 0]), ready(b'I')].concat());
+        assert_eq!(tap.write(&both).await.unwrap(), execute.len());
+        {
+            let mut held = std::pin::pin!(tap.write(&end));
+            let early = std::future::poll_fn(|cx| std::task::Poll::Ready(held.as_mut().poll(cx).is_ready()));
+            assert!(!early.await, "written before the answer");
+        }
+        server.write_all(&answer).await.unwrap();
+        let mut read = vec![0; answer.len()];
+        tap.read_exact(&mut read).await.unwrap();
+        assert_eq!(tap.write(&end).await.unwrap(), end.len());
+        drop(tap);
+        let mut written = Vec::new();
+        server.read_to_end(&mut written).await.unwrap();
+        assert_eq!(written, sent);
+    }
 }
 
 #[test]
@@ -278,4 +313,101 @@ fn nonsense_turns_the_tap_off() {
     let mut tap = started();
     tap.on_read(&[b'X', 0, 0, 0, 1]);
     assert_eq!(tap.mode, Mode::Off);
+}
+
+#[test]
+fn a_commit_under_a_long_name_counts_when_it_is_bound() {
+    let name = "n".repeat(40);
+    let bind = message(b'B', format!("\0{name}\0\0\0\0\0\0\0").as_bytes());
+    let bind = [bind, message(b'S', b"")].concat();
+    for at in 0..bind.len() {
+        let mut tap = started();
+        tap.on_written(&query("BEGIN"));
+        tap.on_read(&ready(b'T'));
+        let mark = tap.probe.mark();
+        tap.on_written(&bind[..at]);
+        tap.on_written(&bind[at..]);
+        assert_eq!(tap.probe.outcome_of_loss(&mark), TransactionOutcome::RolledBack, "nothing says COMMIT");
+        tap.on_read(&ready(b'T'));
+        tap.on_written(&message(b'P', format!("{name}\0COMMIT\0\0\0").as_bytes()));
+        tap.on_written(&message(b'S', b""));
+        tap.on_read(&ready(b'T'));
+        let mark = tap.probe.mark();
+        tap.on_written(&bind[..at]);
+        tap.on_written(&bind[at..]);
+        assert_eq!(tap.probe.outcome_of_loss(&mark), TransactionOutcome::MayHaveApplied, "split at {at}");
+    }
+}
+
+#[test]
+fn a_parameter_that_is_too_long_is_passed_over_whole_and_in_pieces() {
+    let mut read = parameter("name", &"x".repeat(20_000));
+    read.extend(parameter("TimeZone", "Asia/Tokyo"));
+    read.extend(ready(b'I'));
+    for size in [1, 3_000, 17_000, read.len()] {
+        let mut tap = started();
+        read.chunks(size).for_each(|piece| tap.on_read(piece));
+        let names: Vec<_> = tap.probe.parameters().into_iter().map(|one| (one.name, one.settled)).collect();
+        assert_eq!(names, [("TimeZone".to_owned(), "Asia/Tokyo".to_owned())], "pieces of {size}");
+    }
+}
+
+/// Sessions made of every kind of message, cut at random, beside the same ones uncut.
+#[test]
+fn random_sessions_give_the_same_however_they_are_cut() {
+    let mut random = fastrand::Rng::with_seed(7);
+    for round in 0..300 {
+        let (mut written, mut read) = (Vec::new(), Vec::new());
+        for _ in 0..random.usize(1..30) {
+            let name =
+                choice(&mut random, &["s0", "s1", "", "a name that is longer than any of the driver's"]);
+            let sql =
+                choice(&mut random, &["BEGIN", "COMMIT", "SELECT 1", "/* c */ ROLLBACK", "INSERT; END"]);
+            match random.u8(0..8) {
+                0 => written.extend(query(sql)),
+                1 => written.extend(message(b'P', format!("{name}\0{sql}\0\0\0").as_bytes())),
+                2 => written.extend(message(b'B', format!("\0{name}\0\0\0\0\0\0\0").as_bytes())),
+                3 => written.extend(message(b'C', format!("S{name}\0").as_bytes())),
+                4 => written.extend(message(b'd', &[b'S'; 50])),
+                5 => written.extend(message(b'c', b"")),
+                6 => written.extend(message(b'E', b"\0\0\0\0\0")),
+                _ => written.extend(message(b'S', b"")),
+            }
+            match random.u8(0..8) {
+                0 => read.extend(tag("COMMIT")),
+                1 => read.extend(tag("ROLLBACK")),
+                2 => read.extend(tag("PREPARE TRANSACTION and more than that")),
+                3 => read.extend(parameter("TimeZone", sql)),
+                4 => read.extend(message(b'E', b"S")),
+                5 => read.extend(message(b'G', &[0, 0, 0])),
+                6 => read.extend(message(b'D', &[b'Z'; 90])),
+                _ => read.extend(ready(choice(&mut random, b"ITE"))),
+            }
+        }
+        let mut cut = |bytes: &[u8]| -> Vec<Vec<u8>> {
+            let mut pieces = Vec::new();
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let (piece, behind) = rest.split_at(random.usize(1..=rest.len().min(40)));
+                pieces.push(piece.to_vec());
+                rest = behind;
+            }
+            pieces
+        };
+        let (mut whole, mut pieces) = (started(), started());
+        let (one, other) = (whole.probe.mark(), pieces.probe.mark());
+        whole.on_written(&written);
+        cut(&written).iter().for_each(|piece| pieces.on_written(piece));
+        let lost = |tap: &Tap<()>, mark: &Mark| tap.probe.outcome_of_loss(mark);
+        assert_eq!(lost(&whole, &one), lost(&pieces, &other), "round {round}");
+        whole.on_read(&read);
+        cut(&read).iter().for_each(|piece| pieces.on_read(piece));
+        assert_eq!(seen(&whole, &one), seen(&pieces, &other), "round {round}");
+        assert_eq!(whole.mode, pieces.mode, "round {round}");
+        assert_eq!(whole.probe.is_copying_in(), pieces.probe.is_copying_in(), "round {round}");
+    }
+}
+
+fn choice<T: Copy>(random: &mut fastrand::Rng, among: &[T]) -> T {
+    among[random.usize(0..among.len())]
 }

@@ -1,8 +1,13 @@
 //! TLS: which mode a host gets, who shakes hands, and what a failed handshake means.
 //!
 //! What lives here: [`TlsSettings`] and its parts, the type-erased handshake under which every connector (rustls or
-//! the user's own) looks alike. What may not: rustls itself outside `rustls_connector.rs`, which exists with a TLS feature only.
+//! the user's own) looks alike. What may not: rustls itself outside `rustls_connector.rs` and its
+//! parts `provider.rs` and `client_certificate.rs`, which exist with a TLS feature only.
 
+#[cfg(feature = "_rustls")]
+mod client_certificate;
+#[cfg(feature = "_rustls")]
+mod provider;
 #[cfg(feature = "_rustls")]
 mod rustls_connector;
 mod settings;

@@ -7,70 +7,25 @@ use std::sync::{Arc, OnceLock};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider as Provider, WebPkiSupportedAlgorithms};
+use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use wrapper_core::{Error, Result};
 
-use super::{CryptoProvider, Handshake, Made, RootCertificates, TlsMode};
+use super::provider::{Chosen, choose};
+use super::settings::ClientCertificate;
+use super::{CryptoProvider, Handshake, Made, RootCertificates, TlsMode, client_certificate};
 
 /// What the server of a direct TLS connection insists on.
 const ALPN: &[u8] = b"postgresql";
 
-/// The crypto providers that are compiled in.
-pub(super) fn compiled() -> &'static [CryptoProvider] {
-    &[
-        #[cfg(feature = "tls-ring")]
-        CryptoProvider::Ring,
-        #[cfg(feature = "tls-aws-lc-rs")]
-        CryptoProvider::AwsLcRs,
-    ]
-}
-
-/// A chosen provider, or the only one; two without a choice are an error, and so is none.
-fn provider(chosen: Option<CryptoProvider>) -> Result<Arc<Provider>> {
-    let chosen = match (chosen, compiled()) {
-        (Some(chosen), _) => chosen,
-        (None, [only]) => *only,
-        // The application has chosen for its whole process.
-        (None, _) if Provider::get_default().is_some() => {
-            return Provider::get_default().map(Arc::clone).ok_or_else(no_provider);
-        }
-        (None, []) => return Err(no_provider()),
-        (None, _) => {
-            return Err(Error::config(
-                "two crypto providers are compiled in (features `tls-ring` and `tls-aws-lc-rs`) and none is chosen; \
-                 set `tls_provider` to `ring` or `aws-lc-rs`",
-            ));
-        }
-    };
-    match chosen {
-        #[cfg(feature = "tls-ring")]
-        CryptoProvider::Ring => Ok(Arc::new(rustls::crypto::ring::default_provider())),
-        #[cfg(feature = "tls-aws-lc-rs")]
-        CryptoProvider::AwsLcRs => Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider())),
-        #[cfg(not(feature = "tls-ring"))]
-        CryptoProvider::Ring => Err(Error::config(
-            "`tls_provider=ring` is not compiled in; enable the feature `tls-ring` of wrapper-pg",
-        )),
-        #[cfg(not(feature = "tls-aws-lc-rs"))]
-        CryptoProvider::AwsLcRs => Err(Error::config(
-            "`tls_provider=aws-lc-rs` is not compiled in; enable the feature `tls-aws-lc-rs` of wrapper-pg",
-        )),
-    }
-}
-
-fn no_provider() -> Error {
-    Error::config(
-        "TLS has no crypto provider; enable the feature `tls-ring` or `tls-aws-lc-rs` of wrapper-pg",
-    )
-}
-
 /// Connectors per mode, made when they are first needed.
 pub(super) struct Rustls {
-    provider: Arc<Provider>,
+    chosen: Chosen,
+    client: Option<Arc<SingleCertAndKey>>,
     /// The certificates of `sslrootcert`, read at once; `None` for the system's, which are read when needed.
     file: Option<Arc<RootCertStore>>,
     unverified: OnceLock<Arc<dyn Handshake>>,
@@ -79,18 +34,30 @@ pub(super) struct Rustls {
 }
 
 impl Rustls {
-    pub(super) fn new(chosen: Option<CryptoProvider>, roots: Option<&RootCertificates>) -> Result<Self> {
+    pub(super) fn new(
+        named: Option<CryptoProvider>,
+        roots: Option<&RootCertificates>,
+        client: Option<&ClientCertificate>,
+    ) -> Result<Self> {
         let file = match roots {
             Some(RootCertificates::File(path)) => Some(Arc::new(read(path)?)),
             Some(RootCertificates::System) | None => None,
         };
+        let chosen = choose(named)?;
+        let client = client.map(|files| client_certificate::read(files, &chosen.provider)).transpose()?;
         Ok(Self {
-            provider: provider(chosen)?,
+            chosen,
+            client,
             file,
             unverified: OnceLock::new(),
             authority: OnceLock::new(),
             full: OnceLock::new(),
         })
+    }
+
+    /// Which crypto provider is used, and why.
+    pub(super) fn provider_chosen(&self) -> &str {
+        &self.chosen.why
     }
 
     pub(super) fn handshake(&self, mode: TlsMode) -> Result<Arc<dyn Handshake>> {
@@ -113,32 +80,32 @@ impl Rustls {
     }
 
     fn config(&self, checks: Checks) -> Result<ClientConfig> {
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+        let provider = &self.chosen.provider;
+        let builder = ClientConfig::builder_with_provider(Arc::clone(provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| {
                 Error::config("the crypto provider speaks no version of TLS").with_source(error)
             })?;
-        let mut config = match checks {
-            Checks::Name => builder.with_root_certificates(self.roots()?).with_no_client_auth(),
+        let verified = match checks {
+            Checks::Name => builder.with_root_certificates(self.roots()?),
             Checks::Authority | Checks::Nothing => {
                 let chain = match checks {
                     Checks::Authority => {
-                        let verifier = WebPkiServerVerifier::builder_with_provider(
-                            self.roots()?,
-                            Arc::clone(&self.provider),
-                        );
+                        let verifier =
+                            WebPkiServerVerifier::builder_with_provider(self.roots()?, Arc::clone(provider));
                         Some(verifier.build().map_err(|error| {
                             Error::config("`sslrootcert` holds no usable certificate").with_source(error)
                         })?)
                     }
                     _ => None,
                 };
-                let algorithms = self.provider.signature_verification_algorithms;
-                builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(Lenient { chain, algorithms }))
-                    .with_no_client_auth()
+                let algorithms = provider.signature_verification_algorithms;
+                builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { chain, algorithms }))
             }
+        };
+        let mut config = match &self.client {
+            Some(client) => verified.with_client_cert_resolver(Arc::<SingleCertAndKey>::clone(client)),
+            None => verified.with_no_client_auth(),
         };
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(config)
@@ -289,15 +256,7 @@ mod tests {
     #[test]
     fn a_bad_root_file_is_named() {
         let missing = RootCertificates::File("/nonexistent/bundle.pem".into());
-        let error = Rustls::new(compiled().first().copied(), Some(&missing)).unwrap_err().to_string();
+        let error = Rustls::new(None, Some(&missing), None).unwrap_err().to_string();
         assert!(error.contains("sslrootcert=/nonexistent/bundle.pem"), "{error}");
-    }
-
-    #[cfg(all(feature = "tls-ring", feature = "tls-aws-lc-rs"))]
-    #[test]
-    fn two_providers_want_a_choice() {
-        let error = Rustls::new(None, None).unwrap_err().to_string();
-        assert!(error.contains("tls_provider"), "{error}");
-        assert!(Rustls::new(Some(CryptoProvider::AwsLcRs), None).is_ok());
     }
 }

@@ -103,6 +103,22 @@ pub enum CryptoProvider {
     AwsLcRs,
 }
 
+impl CryptoProvider {
+    /// The name that `tls_provider` has for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ring => "ring",
+            Self::AwsLcRs => "aws-lc-rs",
+        }
+    }
+}
+
+impl fmt::Display for CryptoProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl FromStr for CryptoProvider {
     type Err = Error;
 
@@ -117,16 +133,28 @@ impl FromStr for CryptoProvider {
     }
 }
 
+/// The files of the client's own certificate and of its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClientCertificate {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
 /// How connections are encrypted.
 ///
 /// Defaults: `verify-full` for RDS host names when TLS is compiled in, else what the driver's configuration says
-/// (`prefer` when it says nothing); the system's certificates; the crypto provider that is compiled in.
+/// (`prefer` when it says nothing); the system's certificates; no client certificate.
+///
+/// The crypto provider is the one that `tls_provider` names; without that the one that the application has installed
+/// for its process (`rustls::crypto::CryptoProvider::install_default`); without that the one that is compiled in, and
+/// of two AWS-LC. [`Connector::explain`](crate::Connector::explain) says which one and why.
 #[derive(Clone, Default)]
 #[must_use]
 pub struct TlsSettings {
     mode: Option<TlsMode>,
     roots: Option<RootCertificates>,
     provider: Option<CryptoProvider>,
+    client: Option<ClientCertificate>,
     connector: Option<Arc<dyn Handshake>>,
 }
 
@@ -148,9 +176,16 @@ impl TlsSettings {
         self
     }
 
-    /// Sets the crypto provider (`tls_provider`); needed only where both are compiled in.
+    /// Sets the crypto provider (`tls_provider`).
     pub fn provider(mut self, provider: CryptoProvider) -> Self {
         self.provider = Some(provider);
+        self
+    }
+
+    /// Sets the client's own certificate with its chain (`sslcert`) and its private key (`sslkey`), both files in PEM
+    /// form; shown to servers that ask for one. The key is PKCS#8, PKCS#1 or SEC1 and not encrypted.
+    pub fn client_certificate(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.client = Some(ClientCertificate { certificate: certificate.into(), key: key.into() });
         self
     }
 
@@ -184,7 +219,12 @@ impl TlsSettings {
         let rustls = if self.mode == Some(TlsMode::Disable) {
             None
         } else {
-            Some(Arc::new(super::rustls_connector::Rustls::new(self.provider, self.roots.as_ref())?))
+            let made = super::rustls_connector::Rustls::new(
+                self.provider,
+                self.roots.as_ref(),
+                self.client.as_ref(),
+            );
+            Some(Arc::new(made?))
         };
         Ok(Tls { settings: self.clone(), rustls })
     }
@@ -192,6 +232,10 @@ impl TlsSettings {
     #[cfg(not(feature = "_rustls"))]
     fn build_own(&self) -> Result<Tls> {
         match self.mode {
+            None | Some(TlsMode::Prefer) if self.client.is_some() => Err(Error::config(
+                "`sslcert` needs TLS, which is not compiled in; enable the feature `tls-ring` or `tls-aws-lc-rs` of \
+                 wrapper-pg, or give a connector",
+            )),
             None | Some(TlsMode::Disable | TlsMode::Prefer) => Ok(Tls { settings: self.clone() }),
             Some(mode) => Err(not_compiled(mode)),
         }
@@ -204,6 +248,7 @@ impl fmt::Debug for TlsSettings {
             .field("mode", &self.mode)
             .field("roots", &self.roots)
             .field("provider", &self.provider)
+            .field("client", &self.client)
             .field("connector", &self.connector.is_some())
             .finish()
     }
@@ -248,6 +293,19 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
+    /// Who encrypts, and with which crypto provider, in a line.
+    pub(crate) fn describe(&self) -> String {
+        if self.settings.connector.is_some() {
+            return "by the connector that was given".to_owned();
+        }
+        #[cfg(feature = "_rustls")]
+        if let Some(rustls) = &self.rustls {
+            return format!("rustls, crypto provider {}", rustls.provider_chosen());
+        }
+        let off = cfg!(feature = "_rustls");
+        if off { "off by `sslmode=disable`" } else { "not compiled in" }.to_owned()
+    }
+
     /// What a connection to `host` does. `needed`: the credential may not travel without TLS.
     pub(crate) fn plan(&self, config: &Config, host: &str, unix: bool, needed: bool) -> Result<Plan> {
         if unix {
@@ -381,7 +439,7 @@ mod tests {
     #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc-rs"))]
     #[test]
     fn an_rds_name_gets_full_verification_and_others_what_libpq_gives_them() {
-        let tls = TlsSettings::new().provider(super::super::rustls_connector::compiled()[0]).build().unwrap();
+        let tls = TlsSettings::new().build().unwrap();
         let config = Config::new();
         assert_eq!(tls.mode(&config, "db.cluster-xyz.us-east-2.rds.amazonaws.com"), TlsMode::VerifyFull);
         assert_eq!(tls.mode(&config, "db.example.com"), TlsMode::Prefer);

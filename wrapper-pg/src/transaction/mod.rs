@@ -114,7 +114,7 @@ impl<'a> Transaction<'a> {
             done: false,
             client: PhantomData,
         };
-        let started = self.run_on(Call::new("savepoint").sql(&sql), &Batch(&sql)).await;
+        let started = self.run_on(&Call::new("savepoint").sql(&sql), &Batch(&sql)).await;
         if let Err(error) = started {
             nested.done = true;
             return Err(error);
@@ -142,7 +142,7 @@ impl Drop for Transaction<'_> {
 }
 
 impl Runner for Transaction<'_> {
-    async fn run_on<O: Operation<PgConnection>>(&self, call: Call<'_>, operation: &O) -> Result<O::Out> {
+    async fn run_on<O: Operation<PgConnection>>(&self, call: &Call<'_>, operation: &O) -> Result<O::Out> {
         self.session.call_on(&self.pinned, &call.pinned(), operation).await
     }
 

@@ -41,7 +41,7 @@ impl Transaction<'_> {
         let name = self.cursor_name();
         let sql = format!("DECLARE {name} NO SCROLL CURSOR FOR {}", statement.to_statement().sql());
         let operation = crate::client::Execute { statement: StatementRef::Sql(&sql), params };
-        self.run_on(Call::new("bind").sql(&sql), &operation).await?;
+        self.run_on(&Call::new("bind").sql(&sql), &operation).await?;
         Ok(Portal { name, connection: Arc::clone(&self.pinned.connection) })
     }
 
@@ -69,7 +69,7 @@ impl Transaction<'_> {
     pub async fn query_portal(&self, portal: &Portal, max_rows: i32) -> Result<Vec<Row>> {
         let sql = portal.fetch(max_rows);
         self.run_on(
-            Call::new("query_portal").sql(&sql),
+            &Call::new("query_portal").sql(&sql),
             &Query { statement: StatementRef::Sql(&sql), params: &[] },
         )
         .await

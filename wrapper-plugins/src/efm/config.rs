@@ -127,11 +127,7 @@ impl HostMonitoring {
     pub(super) fn parameters(&self, settings: &Settings) -> Parameters {
         let interval = self.interval.unwrap_or(settings.failure_detection_interval).min(LONGEST);
         let probe_timeout = settings.monitoring_socket_timeout.unwrap_or(interval.min(PROBE_TIMEOUT));
-        // The default of the setting is an upper bound: a connect may not take longer than a probe.
-        let by_setting = match settings.monitoring_connect_timeout {
-            PROBE_TIMEOUT => probe_timeout,
-            other => other,
-        };
+        let by_setting = settings.monitoring_connect_timeout.unwrap_or(probe_timeout);
         Parameters {
             grace: self.grace.unwrap_or(settings.failure_detection_time).min(LONGEST),
             interval,

@@ -7,6 +7,7 @@
 //! but the environment's.
 
 mod config;
+mod desk;
 mod host;
 mod monitor;
 mod plugin;

@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use wrapper_core::cluster::{ClusterCore, MonitorConnection, MonitorPermit};
 use wrapper_core::driver::DriverConnection;
 use wrapper_core::env::Deadline;
-use wrapper_core::observe::Event;
+use wrapper_core::observe::{Event, in_probe_span};
 use wrapper_core::plugin::HostStateChange;
 use wrapper_core::{Error, ErrorClass, ErrorKind};
 
@@ -37,12 +38,12 @@ pub(super) async fn supervise(core: Arc<ClusterCore>, monitors: Arc<EfmMonitors>
     let mut pause = RESTART_PAUSE;
     loop {
         let began = core.env().now();
-        let run = Task::new(&core, monitor).run();
+        let run = Task::new(&core, &monitors, monitor).run();
         if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
             break;
         }
         core.emit(&Event::TaskRestarted { task: TASK });
-        monitor.state().probing = false;
+        monitor.probing.store(false, Ordering::Release);
         if core.env().now().duration_since(began) > LONGEST_RESTART_PAUSE {
             pause = RESTART_PAUSE;
         }
@@ -54,6 +55,7 @@ pub(super) async fn supervise(core: Arc<ClusterCore>, monitors: Arc<EfmMonitors>
 
 struct Task<'a> {
     core: &'a Arc<ClusterCore>,
+    monitors: &'a EfmMonitors,
     monitor: &'a Arc<HostMonitor>,
     parameters: Parameters,
     connection: Option<MonitorConnection>,
@@ -77,9 +79,10 @@ enum Step {
 }
 
 impl<'a> Task<'a> {
-    fn new(core: &'a Arc<ClusterCore>, monitor: &'a Arc<HostMonitor>) -> Self {
+    fn new(core: &'a Arc<ClusterCore>, monitors: &'a EfmMonitors, monitor: &'a Arc<HostMonitor>) -> Self {
         Self {
             core,
+            monitors,
             monitor,
             parameters: monitor.parameters,
             connection: None,
@@ -110,21 +113,18 @@ impl<'a> Task<'a> {
     fn next_step(&mut self) -> Step {
         let (now, grace) = (self.core.env().now(), self.parameters.grace);
         let silent = self.is_silent();
-        let (due, fresh_due, clear) = {
-            let mut state = self.monitor.state();
-            if self.parameters.restart_grace_on_bytes {
-                state.waits.restart_on_bytes(now, grace);
-            }
-            let due = state.waits.oldest().map(|since| since + grace);
-            let fresh = if silent { state.waits.oldest_unprobed() } else { None };
-            (due, fresh.map(|since| since + grace), state.waits.is_clear())
-        };
+        if self.parameters.restart_grace_on_bytes {
+            self.monitor.restart_on_bytes(now);
+        }
+        let (oldest, unprobed) = self.monitor.oldest();
+        let due = oldest.map(|since| since + grace);
+        let fresh_due = unprobed.filter(|_| silent).map(|since| since + grace);
         if fresh_due.is_some_and(|due| due <= now) {
             return Step::Verdict;
         }
         // A silent host is asked on while anybody waits for it, so that whoever becomes overdue next is not left to
         // a series of probes of its own.
-        if due.is_some_and(|due| due <= now) || (silent && !clear) {
+        if due.is_some_and(|due| due <= now) || (silent && due.is_some()) {
             if self.not_before <= now {
                 return Step::Probe;
             }
@@ -152,7 +152,7 @@ impl<'a> Task<'a> {
     fn close(&mut self) {
         self.connection = None;
         self.permit = None;
-        self.monitor.state().probing = false;
+        self.monitor.probing.store(false, Ordering::Release);
     }
 
     /// True when the monitor was disposed of.
@@ -163,7 +163,7 @@ impl<'a> Task<'a> {
         tokio::select! {
             biased;
             () = self.monitor.busy() => false,
-            () = self.core.env().sleep(self.parameters.disposal_time) => self.monitor.retire(),
+            () = self.core.env().sleep(self.parameters.disposal_time) => self.monitors.retire(self.monitor),
         }
     }
 
@@ -187,8 +187,9 @@ impl<'a> Task<'a> {
         let Some(means) = self.means().await else { return };
         let now = self.core.env().now();
         self.not_before = now + self.parameters.interval;
-        self.monitor.state().waits.probe_starts(now, self.parameters.grace, self.failures == 0);
-        match probe(self.core, &self.monitor.host, &self.parameters, means).await {
+        self.monitor.probe_starts(now, self.failures == 0);
+        let asked = probe(self.core, &self.monitor.host, &self.parameters, means);
+        match in_probe_span(&self.monitor.host.key, asked).await {
             Finding::Answered(connection) => {
                 // At the cap others may be waiting for their turn: this one's is over.
                 self.warned = None;
@@ -228,7 +229,7 @@ impl<'a> Task<'a> {
         if let Some(permit) = self.permit.take() {
             return Some(Means::Permit(permit));
         }
-        self.monitor.state().probing = true;
+        self.monitor.probing.store(true, Ordering::Release);
         let mut turn = std::pin::pin!(self.core.budget().permit());
         let prompt = Deadline::after(self.parameters.interval, "failure_detection_interval");
         let permit = match prompt.run("waiting for a turn", &mut turn).await {
@@ -249,7 +250,7 @@ impl<'a> Task<'a> {
 
     fn keep(&mut self, connection: Option<MonitorConnection>) {
         self.connection = connection;
-        self.monitor.state().probing = self.connection.is_some();
+        self.monitor.probing.store(self.connection.is_some(), Ordering::Release);
     }
 
     fn warn(&mut self, what: &str, error: &Error) {
@@ -261,7 +262,7 @@ impl<'a> Task<'a> {
 
     fn answered(&mut self) {
         self.forget_failures();
-        if std::mem::take(&mut self.monitor.state().down) {
+        if self.monitor.down.swap(false, Ordering::AcqRel) {
             self.core.host_state_changed(&HostStateChange::new(self.monitor.host.key.clone(), true));
         }
     }
@@ -285,7 +286,7 @@ impl<'a> Task<'a> {
     /// Closes the connections whose calls have waited longer than the grace.
     fn verdict(&mut self) {
         let now = self.core.env().now();
-        let condemned = self.monitor.state().waits.condemn(now, self.parameters.grace);
+        let condemned = self.monitor.condemn(now, self.parameters.grace);
         if condemned.is_empty() {
             return;
         }
@@ -298,7 +299,7 @@ impl<'a> Task<'a> {
             let _ = catch_unwind(AssertUnwindSafe(kill));
         }
         self.core.emit(&Event::HostSilent { host: host.clone(), failures: self.failures, closed });
-        if !std::mem::replace(&mut self.monitor.state().down, true) {
+        if !self.monitor.down.swap(true, Ordering::AcqRel) {
             self.core.host_state_changed(&HostStateChange::new(host.clone(), false));
         }
     }

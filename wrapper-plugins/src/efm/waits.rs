@@ -1,155 +1,156 @@
-//! The waits that are watched on one host, oldest first: O(1) to enter, to leave, and to find the oldest.
+//! The waits on one connection, in the order in which they began.
+//!
+//! Answers come in the order of the calls, so that nearly always the first wait is the one that ends: to enter and to
+//! leave costs a few instructions. What the monitor's task asks walks over the waits; it asks when one is overdue.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use slab::Slab;
 use tokio::time::Instant;
-use wrapper_core::driver::DriverConnection;
 
-/// Marks the end of the list.
-const END: usize = usize::MAX;
+/// Names a wait; grows from wait to wait.
+pub(super) type WaitId = u64;
 
-/// Waits in the order in which they began. A slot is taken until the wait has left, also after its connection was
-/// closed; from then on it is out of the list and nobody looks at it again.
-#[derive(Debug)]
+/// The waits on one connection. A wait stays until it has left, also after its connection was closed; from then on
+/// nobody looks at it again.
+#[derive(Debug, Default)]
 pub(super) struct Waits {
-    slots: Slab<Wait>,
-    oldest: usize,
-    newest: usize,
+    queue: VecDeque<Wait>,
+    next: WaitId,
 }
 
 #[derive(Debug)]
 struct Wait {
-    connection: Arc<dyn DriverConnection>,
+    id: WaitId,
     since: Instant,
     /// Bytes received when `since` was set; kept only where they restart the grace.
     bytes: u64,
     /// Bytes received when a probe was last started; a wait that no probe has been started for has none.
     look: Option<u64>,
-    listed: bool,
-    older: usize,
-    newer: usize,
+    /// Its connection was closed.
+    condemned: bool,
 }
 
 impl Waits {
-    pub(super) fn new() -> Self {
-        Self { slots: Slab::new(), oldest: END, newest: END }
-    }
-
     /// Number of waits that have not left.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.queue.len()
     }
 
-    /// Whether there is no wait that could still be closed.
-    pub(super) fn is_clear(&self) -> bool {
-        self.oldest == END
+    /// Enters a wait that begins `now`.
+    #[inline]
+    pub(super) fn enter(&mut self, now: Instant, bytes: u64) -> WaitId {
+        let id = self.next;
+        self.next += 1;
+        self.queue.push_back(Wait { id, since: now, bytes, look: None, condemned: false });
+        id
     }
 
-    /// Enters a wait that begins `now`, which is not before any other wait's beginning.
-    pub(super) fn enter(&mut self, connection: Arc<dyn DriverConnection>, now: Instant, bytes: u64) -> usize {
-        let wait = Wait { connection, since: now, bytes, look: None, listed: false, older: END, newer: END };
-        let slot = self.slots.insert(wait);
-        self.link(slot);
-        slot
+    /// The wait has ended.
+    #[inline]
+    pub(super) fn leave(&mut self, id: WaitId) {
+        if self.queue.front().is_some_and(|first| first.id == id) {
+            self.queue.pop_front();
+        } else {
+            self.leave_out_of_turn(id);
+        }
     }
 
-    /// The wait in `slot` has ended; its connection is to be dropped outside the lock.
-    pub(super) fn leave(&mut self, slot: usize) -> Option<Arc<dyn DriverConnection>> {
-        self.unlink(slot);
-        self.slots.try_remove(slot).map(|wait| wait.connection)
+    fn leave_out_of_turn(&mut self, id: WaitId) {
+        if let Ok(at) = self.queue.binary_search_by_key(&id, |wait| wait.id) {
+            self.queue.remove(at);
+        }
     }
 
-    /// When the oldest wait began.
+    /// When the oldest wait began that could still be closed.
     pub(super) fn oldest(&self) -> Option<Instant> {
-        self.slots.get(self.oldest).map(|wait| wait.since)
+        self.open().map(|wait| wait.since).min()
     }
 
     /// When the oldest wait began that no probe has been started for.
     pub(super) fn oldest_unprobed(&self) -> Option<Instant> {
-        self.listed().map(|slot| &self.slots[slot]).find(|wait| wait.look.is_none()).map(|wait| wait.since)
+        self.open().filter(|wait| wait.look.is_none()).map(|wait| wait.since).min()
     }
 
-    /// Waits older than `grace` that have received bytes begin again.
-    pub(super) fn restart_on_bytes(&mut self, now: Instant, grace: Duration) {
-        for slot in self.overdue(now, grace) {
-            let wait = &mut self.slots[slot];
-            let bytes = wait.connection.bytes_received();
-            if bytes != wait.bytes {
-                (wait.since, wait.bytes, wait.look) = (now, bytes, None);
-                self.unlink(slot);
-                self.link(slot);
+    /// Waits older than `grace` begin again when their connection has received bytes.
+    pub(super) fn restart_on_bytes(&mut self, now: Instant, grace: Duration, received: u64) {
+        for wait in self.overdue(now, grace).filter(|wait| wait.bytes != received) {
+            (wait.since, wait.bytes, wait.look) = (now, received, None);
+        }
+    }
+
+    /// A probe starts for the waits older than `grace`: notes what their connection has received. Unless `first`,
+    /// waits that an earlier probe of the same series has looked at keep what was noted then.
+    pub(super) fn probe_starts(&mut self, now: Instant, grace: Duration, first: bool, received: u64) {
+        for wait in self.overdue(now, grace).filter(|wait| first || wait.look.is_none()) {
+            wait.look = Some(received);
+        }
+    }
+
+    /// Condemns the waits older than `grace`: true when there is one, and the connection is to be closed. A wait that
+    /// has received bytes since it was looked at stays: its host has spoken to it.
+    pub(super) fn condemn(&mut self, now: Instant, grace: Duration, received: u64) -> bool {
+        let mut any = false;
+        for wait in self.overdue(now, grace) {
+            if wait.look.is_some_and(|look| look != received) {
+                wait.look = Some(received);
+            } else {
+                wait.condemned = true;
+                any = true;
             }
         }
+        any
     }
 
-    /// A probe starts for the waits older than `grace`: notes what they have received. Unless `first`, waits that
-    /// an earlier probe of the same series has looked at keep what was noted then.
-    pub(super) fn probe_starts(&mut self, now: Instant, grace: Duration, first: bool) {
-        for slot in self.overdue(now, grace) {
-            let wait = &mut self.slots[slot];
-            if first || wait.look.is_none() {
-                wait.look = Some(wait.connection.bytes_received());
-            }
-        }
+    fn open(&self) -> impl Iterator<Item = &Wait> {
+        self.queue.iter().filter(|wait| !wait.condemned)
     }
 
-    /// Takes the waits older than `grace` out of the list and returns their connections, each once. A wait that has
-    /// received bytes since it was looked at stays: its host has spoken to it.
-    pub(super) fn condemn(&mut self, now: Instant, grace: Duration) -> Vec<Arc<dyn DriverConnection>> {
-        let mut condemned: Vec<Arc<dyn DriverConnection>> = Vec::new();
-        for slot in self.overdue(now, grace) {
-            let wait = &mut self.slots[slot];
-            let bytes = wait.connection.bytes_received();
-            if wait.look.is_some_and(|look| look != bytes) {
-                wait.look = Some(bytes);
-                continue;
-            }
-            condemned.push(Arc::clone(&wait.connection));
-            self.unlink(slot);
-        }
-        condemned.sort_by_key(address);
-        condemned.dedup_by_key(|connection| address(connection));
-        condemned
-    }
-
-    fn overdue(&self, now: Instant, grace: Duration) -> Vec<usize> {
-        self.listed().take_while(|slot| now.duration_since(self.slots[*slot].since) >= grace).collect()
-    }
-
-    fn listed(&self) -> impl Iterator<Item = usize> + '_ {
-        let first = Some(self.oldest).filter(|slot| *slot != END);
-        std::iter::successors(first, |slot| Some(self.slots[*slot].newer).filter(|slot| *slot != END))
-    }
-
-    fn link(&mut self, slot: usize) {
-        let older = self.newest;
-        let wait = &mut self.slots[slot];
-        (wait.listed, wait.older, wait.newer) = (true, older, END);
-        match self.slots.get_mut(older) {
-            Some(older) => older.newer = slot,
-            None => self.oldest = slot,
-        }
-        self.newest = slot;
-    }
-
-    fn unlink(&mut self, slot: usize) {
-        let Some(wait) = self.slots.get_mut(slot).filter(|wait| wait.listed) else { return };
-        wait.listed = false;
-        let (older, newer) = (wait.older, wait.newer);
-        match self.slots.get_mut(older) {
-            Some(older) => older.newer = newer,
-            None => self.oldest = newer,
-        }
-        match self.slots.get_mut(newer) {
-            Some(newer) => newer.older = older,
-            None => self.newest = older,
-        }
+    fn overdue(&mut self, now: Instant, grace: Duration) -> impl Iterator<Item = &mut Wait> {
+        self.queue
+            .iter_mut()
+            .filter(move |wait| !wait.condemned && now.saturating_duration_since(wait.since) >= grace)
     }
 }
 
-/// Tells connections apart: two handles of one connection have one address.
-fn address(connection: &Arc<dyn DriverConnection>) -> usize {
-    Arc::as_ptr(connection).cast::<()>() as usize
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_leave_in_any_order() {
+        let start = Instant::now();
+        let mut waits = Waits::default();
+        let ids: Vec<WaitId> = (0..4).map(|n| waits.enter(start + GRACE * n, 0)).collect();
+        assert_eq!(waits.oldest(), Some(start));
+        waits.leave(ids[2]);
+        waits.leave(ids[2]);
+        assert_eq!((waits.len(), waits.oldest()), (3, Some(start)));
+        waits.leave(ids[0]);
+        assert_eq!(waits.oldest(), Some(start + GRACE));
+        waits.leave(ids[3]);
+        waits.leave(ids[1]);
+        assert_eq!((waits.len(), waits.oldest()), (0, None));
+        let later = waits.enter(start, 0);
+        assert!(ids.iter().all(|id| *id != later));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_save_a_wait_and_silence_condemns_it_once() {
+        let start = Instant::now();
+        let mut waits = Waits::default();
+        waits.enter(start, 0);
+        waits.enter(start + GRACE, 0);
+        let now = start + GRACE;
+        waits.probe_starts(now, GRACE, true, 7);
+        assert_eq!(waits.oldest_unprobed(), Some(start + GRACE));
+        assert!(!waits.condemn(now, GRACE, 8), "the host has spoken");
+        assert!(waits.condemn(now, GRACE, 8));
+        assert!(!waits.condemn(now, GRACE, 8));
+        assert_eq!((waits.len(), waits.oldest()), (2, Some(start + GRACE)));
+        waits.restart_on_bytes(now + GRACE, GRACE, 9);
+        assert_eq!(waits.oldest(), Some(now + GRACE));
+    }
 }

@@ -115,7 +115,10 @@ impl PluginFactory for Failover {
             mode: self.mode.or(settings.failover_mode).unwrap_or(by_endpoint),
             timeout,
             on_connect: self.on_connect.unwrap_or(settings.enable_connect_failover),
-            reader_strategy: self.reader_strategy.unwrap_or(settings.failover_reader_host_selector_strategy),
+            reader_strategy: self
+                .reader_strategy
+                .or(settings.failover_reader_host_selector_strategy)
+                .unwrap_or(settings.reader_host_selector_strategy),
             reader_connect_timeout: self.reader_connect_timeout.or(settings.failover_reader_connect_timeout),
         };
         Ok(Arc::new(FailoverPlugin::new(effective, settings.selector_options())))

@@ -92,6 +92,8 @@ impl Plugin for FailoverPlugin {
         };
         cx.cluster.emit(&Event::Decision { error: error.clone(), action: "connect to another host" });
         let deadline = Deadline::after(self.settings.timeout, "failover_timeout");
+        // The connect's own time was for the host that failed.
+        cx.deadline = deadline;
         let found = match self.settings.mode {
             FailoverMode::StrictWriter => {
                 find_writer(cx.cluster, deadline, |cluster, host, role, limit| async move {

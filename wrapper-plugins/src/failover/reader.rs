@@ -8,7 +8,7 @@ use futures_util::stream::FuturesUnordered;
 use wrapper_core::cluster::Cluster;
 use wrapper_core::driver::ConnectTarget;
 use wrapper_core::env::Deadline;
-use wrapper_core::host::{HostInfo, HostKey, HostRole, SelectorOptions, Strategy};
+use wrapper_core::host::{HostInfo, HostKey, HostRole, SelectorOptions, SharedSelectors, Strategy};
 use wrapper_core::plugin::{Chain, ConnectContext, ConnectNext, Connected};
 use wrapper_core::session::{Search, SwitchContext};
 use wrapper_core::{Error, ErrorKind, Result};
@@ -109,14 +109,15 @@ impl ReaderSearch {
             Some(published) if !published.topology.is_empty() => published.topology.hosts().to_vec(),
             _ => cluster.options().hosts.clone(),
         };
-        let (mut rest, last): (Vec<&HostInfo>, Vec<&HostInfo>) =
+        let (rest, last): (Vec<&HostInfo>, Vec<&HostInfo>) =
             hosts.iter().partition(|host| host.role != HostRole::Writer && Some(&host.key) != failed);
-        let selector = self.strategy.selector(&self.selector, cluster.env());
-        let mut ordered = Vec::with_capacity(hosts.len());
-        while let Some(next) = selector.pick(&rest, cluster.env()) {
-            ordered.push(next.clone());
-            rest.retain(|host| host.key != next.key);
-        }
+        let ordered = cluster.shared(SharedSelectors::default).order(
+            self.strategy,
+            &self.selector,
+            rest,
+            cluster.env(),
+        );
+        let mut ordered: Vec<HostInfo> = ordered.into_iter().cloned().collect();
         // In strict mode too: what the topology calls the writer may be a reader by now; its own word decides.
         let (failed_hosts, writers): (Vec<&HostInfo>, Vec<&HostInfo>) =
             last.into_iter().partition(|host| Some(&host.key) == failed);

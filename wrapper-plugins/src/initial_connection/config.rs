@@ -30,8 +30,8 @@ impl InitialConnection {
         Self::default()
     }
 
-    /// `open_connection_retry_timeout`: the longest that opening a session may take, all attempts together; 30 s by
-    /// default.
+    /// `open_connection_retry_timeout`: the longest that opening a session may take, all attempts together;
+    /// `connect_timeout` by default, and never longer than it.
     pub fn retry_timeout(mut self, timeout: Duration) -> Self {
         self.retry_timeout = Some(timeout);
         self
@@ -83,12 +83,22 @@ impl PluginFactory for InitialConnection {
                  {verify}; give both the same role, or only one of them"
             )));
         }
+        let retry_timeout = self.retry_timeout.or(settings.open_connection_retry_timeout);
+        if let Some(timeout) = retry_timeout.filter(|timeout| *timeout > settings.connect_timeout) {
+            return Err(Error::config(format!(
+                "`open_connection_retry_timeout={timeout:?}` contradicts `connect_timeout={:?}`: all attempts of a \
+                 connect together may take longer than the whole connect; change one of them",
+                settings.connect_timeout
+            )));
+        }
         Ok(Arc::new(InitialConnectionPlugin::new(Rules {
             substitute,
             verify,
-            strategy: settings.reader_initial_connection_host_selector_strategy,
+            strategy: settings
+                .reader_initial_connection_host_selector_strategy
+                .unwrap_or(settings.reader_host_selector_strategy),
             selector: settings.selector_options(),
-            retry_timeout: self.retry_timeout.unwrap_or(settings.open_connection_retry_timeout),
+            retry_timeout,
             retry_interval: settings.open_connection_retry_interval,
             wait_for_topology: settings.wait_for_initial_topology,
         })))

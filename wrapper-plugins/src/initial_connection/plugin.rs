@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use wrapper_core::cluster::Cluster;
 use wrapper_core::driver::ConnectTarget;
 use wrapper_core::env::Deadline;
-use wrapper_core::host::{HostInfo, HostKey, HostRole, SelectorOptions, Strategy, classify};
+use wrapper_core::host::{HostInfo, HostKey, HostRole, SelectorOptions, SharedSelectors, Strategy, classify};
 use wrapper_core::plugin::{ConnectContext, ConnectNext, Connected, MethodSet, OrderClass, Plugin};
 use wrapper_core::topology::Topology;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
@@ -20,10 +20,16 @@ pub(super) struct Rules {
     pub(super) verify: HostRole,
     pub(super) strategy: Strategy,
     pub(super) selector: SelectorOptions,
-    pub(super) retry_timeout: Duration,
+    /// `None`: what the whole connect may take.
+    pub(super) retry_timeout: Option<Duration>,
     pub(super) retry_interval: Duration,
     pub(super) wait_for_topology: Option<Duration>,
 }
+
+/// Names, in the error of an attempt that was late, the limit that it ran into.
+const HALF: &str = "connect_timeout, half of what was left of it for one attempt";
+/// An attempt that may be followed by another one has at least this long.
+const SHORTEST_ATTEMPT: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct InitialConnectionPlugin {
@@ -75,7 +81,8 @@ impl InitialConnectionPlugin {
             HostRole::Writer => published.topology.writer().cloned(),
             HostRole::Reader => {
                 let readers: Vec<&HostInfo> = published.topology.readers().collect();
-                let selector = self.rules.strategy.selector(&self.rules.selector, cx.cluster.env());
+                let shared = cx.cluster.shared(SharedSelectors::default);
+                let selector = shared.get(self.rules.strategy, &self.rules.selector, cx.cluster.env());
                 selector.pick(&readers, cx.cluster.env()).or(published.topology.writer()).cloned()
             }
             _ => None,
@@ -94,13 +101,14 @@ impl InitialConnectionPlugin {
         next: ConnectNext<'_>,
         endpoint: &HostKey,
         target: HostInfo,
-        total: Deadline,
+        limit: Deadline,
     ) -> Result<Connected> {
-        cx.deadline = total.cap(cx.cluster.options().connect_timeout, "connect_timeout");
+        cx.deadline = limit;
         cx.target = ConnectTarget::session(target);
         cx.role = self.rules.verify;
-        let deadline = cx.deadline;
         let connected = next.run(cx).await?;
+        // A failover at connect time has replaced it by its own.
+        let deadline = cx.deadline;
         cx.cluster.core().learn_topology(&connected.connection, deadline).await?;
         let connected = cx.cluster.verify(connected, HostRole::Unknown, deadline).await?;
         // `learn_topology` has refused the servers of other clusters.
@@ -157,7 +165,10 @@ impl Plugin for InitialConnectionPlugin {
 
     async fn connect(&self, cx: &mut ConnectContext<'_>, next: ConnectNext<'_>) -> Result<Connected> {
         let endpoint = cx.target.host.clone();
-        let total = Deadline::after(self.rules.retry_timeout, "open_connection_retry_timeout");
+        let total = match self.rules.retry_timeout {
+            Some(timeout) => cx.deadline.cap(timeout, "open_connection_retry_timeout"),
+            None => cx.deadline,
+        };
         if let (Some(wait), None) = (self.rules.wait_for_topology, cx.cluster.topology()) {
             cx.cluster.core().request_search();
             let limit = total.cap(wait, "wait_for_initial_topology");
@@ -168,11 +179,17 @@ impl Plugin for InitialConnectionPlugin {
             };
             let _ = limit.run("waiting for the topology", known).await;
         }
+        let mut before: Option<Error> = None;
         loop {
             let ours = is_ours(cx.cluster, &endpoint);
             let cold = !ours || cx.cluster.topology().is_none();
             let target = ours.then(|| self.pick(cx)).flatten().unwrap_or_else(|| endpoint.clone());
-            let error = match self.attempt(cx, next, &endpoint.key, target, total).await {
+            let limit = match cold {
+                true => total,
+                // A host that is silent must leave time for the one that has taken its place.
+                false => total.cap((total.remaining() / 2).max(SHORTEST_ATTEMPT), HALF),
+            };
+            let error = match self.attempt(cx, next, &endpoint.key, target, limit).await {
                 Ok(connected) => return Ok(connected),
                 Err(error) => error,
             };
@@ -182,13 +199,18 @@ impl Plugin for InitialConnectionPlugin {
                 // A host that cannot be reached on the first connection of all is the user's to know of at once.
                 _ => !cold && (error.class() == ErrorClass::Network || error.kind() == ErrorKind::Timeout),
             };
-            if !again {
+            // A failover at connect time has had its own time.
+            if !again || error.gave_up() {
                 return Err(error);
             }
             if total.is_over() {
-                return Err(total.error("opening a session on a host of the wanted role").with_source(error));
+                // The last attempt may have had no time left; what the one before it met says more.
+                let late = error.kind() == ErrorKind::Timeout;
+                let cause = before.filter(|_| late).unwrap_or(error);
+                return Err(total.error("opening a session on a host of the wanted role").with_source(cause));
             }
             self.pause(cx, &error, total).await?;
+            before = Some(error);
         }
     }
 }

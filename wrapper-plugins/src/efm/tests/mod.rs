@@ -9,3 +9,4 @@ mod fake;
 mod host;
 mod life;
 mod pause;
+mod race;

@@ -1,18 +1,10 @@
-//! A plugin of one's own: it times every call, and is named in the setting `plugins` beside those of the library.
-//!
-//! Runs anywhere: the cluster is simulated in this process.
-//!
-//! ```text
-//! cargo run -p examples --bin custom-plugin
-//! ```
+//! The plugin: a factory, which the connector keeps, and one value per session.
 
-use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use integration_tests::sim::SimCluster;
 use wrapper_pg::core::env::Environment;
 use wrapper_pg::core::plugin::{
     BuildContext, CallContext, ExecuteNext, MethodSet, OrderClass, Plugin, PluginFactory,
@@ -20,15 +12,15 @@ use wrapper_pg::core::plugin::{
 
 /// What all sessions share: how many calls there were, how many failed, and the slowest of them.
 #[derive(Debug, Default)]
-struct Times {
-    calls: AtomicU64,
-    failed: AtomicU64,
-    slowest: Mutex<Option<(Duration, String)>>,
+pub(crate) struct Times {
+    pub(crate) calls: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) slowest: Mutex<Option<(Duration, String)>>,
 }
 
 /// Builds the plugin of each session.
 #[derive(Clone, Debug, Default)]
-struct CallTimes(Arc<Times>);
+pub(crate) struct CallTimes(pub(crate) Arc<Times>);
 
 impl PluginFactory for CallTimes {
     fn name(&self) -> &'static str {
@@ -75,31 +67,4 @@ impl Plugin for Timer {
         }
         result
     }
-}
-
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
-    let cluster = SimCluster::builder().start().await?;
-    let plugin = CallTimes::default();
-    let times = Arc::clone(&plugin.0);
-    let connector = examples::simulated(&cluster, &cluster.cluster_endpoint())
-        .register(plugin)
-        .set("plugins", "call_times,initial_connection,connection_tracker,failover,efm")
-        .build()?;
-    let client = connector.connect().await?;
-    client.batch_execute("CREATE TABLE visits (page text NOT NULL)").await?;
-    client.execute("INSERT INTO visits (page) VALUES ($1)", &[&"/start"]).await?;
-    cluster.fail_over().await?;
-    let lost = client.execute("INSERT INTO visits (page) VALUES ($1)", &[&"/lost"]).await;
-    let visits: i64 = client.query_one_scalar("SELECT count(*) FROM visits", &[]).await?;
-
-    let (calls, failed) = (times.calls.load(Ordering::Relaxed), times.failed.load(Ordering::Relaxed));
-    let slowest = times.slowest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let (took, what) = slowest.ok_or("no call was timed")?;
-    println!("{calls} calls, {failed} failed; the slowest took {took:?}: {what}");
-    assert_eq!((calls, failed), (4, 1), "the plugin sees each call once, and the one that met the failover");
-    assert!(lost.is_err() && visits == 1, "the lost call was not repeated");
-    connector.shutdown().await;
-    cluster.shutdown().await;
-    Ok(())
 }

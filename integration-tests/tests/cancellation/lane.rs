@@ -1,0 +1,230 @@
+//! One client behind a gate of its own, and the checks after each drop.
+
+use std::ops::Add;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use integration_tests::LocalCluster;
+use integration_tests::gate::{MessageGate, Sender};
+use wrapper_pg::{Client, Connector, Error, SimpleQueryMessage, Statement};
+
+use crate::{TIMES, within};
+
+/// An operation on a client; what it writes, it writes as two rows of the id, both or none.
+pub(crate) type Operation =
+    for<'a> fn(&'a mut Client, &'a Statement, i64) -> LocalBoxFuture<'a, Result<(), Error>>;
+
+/// No operation has more messages than this on one side.
+const MOST: usize = 80;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    /// Operations, sides and numbers of messages at which it was dropped.
+    pub(crate) boundaries: usize,
+    /// Drops at them.
+    pub(crate) drops: usize,
+    /// Connections that were given up.
+    pub(crate) discarded: usize,
+}
+
+impl Add for Tally {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self {
+            boundaries: self.boundaries + other.boundaries,
+            drops: self.drops + other.drops,
+            discarded: self.discarded + other.discarded,
+        }
+    }
+}
+
+pub(crate) struct Lane {
+    gate: MessageGate,
+    connector: Connector,
+    client: Client,
+    prepared: Statement,
+    next: i64,
+}
+
+fn connector(cluster: &LocalCluster, gate: &MessageGate) -> Connector {
+    let app = cluster.app();
+    // Without topology: the only messages that pass the gate are the session's.
+    Connector::builder_at("127.0.0.1", gate.address().port())
+        .user(&app.user)
+        .password(app.password.clone())
+        .dbname(&app.database)
+        .set("sslmode", "disable")
+        .set("plugins", "efm")
+        .build()
+        .expect("the configuration is valid")
+}
+
+async fn open(connector: &Connector) -> (Client, Statement) {
+    let client = within("the connect", connector.connect()).await.expect("connected");
+    client.batch_execute("SET application_name = 'lane'").await.expect("set");
+    let prepared = client.prepare("SELECT $1::int8 AS id").await.expect("prepared");
+    (client, prepared)
+}
+
+impl Lane {
+    /// A lane whose ids begin at `number` million.
+    pub(crate) async fn start(cluster: &LocalCluster, number: i64) -> Self {
+        let upstream = cluster.server_address(cluster.writer());
+        let gate = MessageGate::start(upstream).await.expect("the gate starts");
+        let connector = connector(cluster, &gate);
+        let (client, prepared) = open(&connector).await;
+        Self { gate, connector, client, prepared, next: number * 1_000_000 }
+    }
+
+    pub(crate) async fn go_through(&mut self, operations: &[(&str, Operation)]) -> Tally {
+        let mut all = Tally::default();
+        for (name, operation) in operations {
+            let found = self.enumerate(*operation, TIMES).await;
+            let found = found.unwrap_or_else(|poisoned| panic!("{name}, {poisoned}"));
+            assert!(found.boundaries >= 2, "{name}: {found:?}");
+            all = all + found;
+        }
+        all
+    }
+
+    /// Drops the operation after each number of messages of either side, `times` times each.
+    pub(crate) async fn enumerate(&mut self, operation: Operation, times: usize) -> Result<Tally, String> {
+        let mut tally = Tally::default();
+        for sender in [Sender::Server, Sender::Client] {
+            for messages in 0..=MOST {
+                let mut dropped = 0;
+                for time in 0..times {
+                    self.next += 1;
+                    let (gate, id) = (&self.gate, self.next);
+                    gate.hold_after(sender, messages);
+                    let ended = {
+                        let running = operation(&mut self.client, &self.prepared, id);
+                        let at_gate = async {
+                            gate.held().await;
+                            // Every other time, what had passed before is looked at first.
+                            if time % 2 == 1 {
+                                tokio::time::sleep(Duration::from_micros(300)).await;
+                            }
+                        };
+                        tokio::select! {
+                            biased;
+                            () = at_gate => None,
+                            ended = running => Some(ended),
+                        }
+                    };
+                    gate.open();
+                    dropped += usize::from(ended.is_none());
+                    let place = format!("{sender:?} held after {messages} messages, time {time}");
+                    if let Some(Err(error)) = ended {
+                        return Err(format!("{place}: failed though nothing was wrong: {error}"));
+                    }
+                    let usable = within("the check", self.check(id)).await;
+                    let usable = usable.map_err(|what| format!("{place}: {what}"))?;
+                    if !usable {
+                        tally.discarded += 1;
+                        (self.client, self.prepared) = open(&self.connector).await;
+                    }
+                }
+                tally.drops += dropped;
+                if dropped == 0 {
+                    break;
+                }
+                tally.boundaries += 1;
+                if messages == MOST {
+                    return Err(format!("more than {MOST} messages"));
+                }
+            }
+        }
+        Ok(tally)
+    }
+
+    /// Uses the client as its next user does; says whether it is still usable.
+    async fn check(&mut self, id: i64) -> Result<bool, String> {
+        if self.client.is_closed() {
+            let error = self.client.check_connection().await.err().ok_or("a closed client answers")?;
+            return if error.class() == wrapper_core::ErrorClass::Network {
+                Ok(false)
+            } else {
+                Err(error.to_string())
+            };
+        }
+        let wrong = |what: &str, error: Error| format!("{what} fails for the next user: {error}");
+        let prepared: i64 = match self.client.query_one(&self.prepared, &[&id]).await {
+            Ok(row) => row.get(0),
+            // The connection was being discarded while the client still looked open.
+            Err(error) if error.class() == wrapper_core::ErrorClass::Network && self.client.is_closed() => {
+                return Ok(false);
+            }
+            Err(error) => return Err(wrong("the prepared statement", error)),
+        };
+        if prepared != id {
+            return Err(format!("a stale answer: {prepared} instead of {id}"));
+        }
+        // Three round trips more: every other time.
+        if id % 4 < 2 {
+            let fresh = self.client.query_one_scalar("SELECT $1::int8 + 1", &[&id]).await;
+            let fresh: i64 = fresh.map_err(|error| wrong("a new statement", error))?;
+            if fresh != id + 1 {
+                return Err(format!("a stale answer: {fresh} instead of {}", id + 1));
+            }
+        }
+        // The start of the transaction is that of the statement only where no transaction was open before it.
+        let sql = format!(
+            "SELECT now() = statement_timestamp(), current_setting('application_name'), \
+             (SELECT count(*) FROM t WHERE id = {id}), (SELECT count(*) FROM pg_cursors)"
+        );
+        let answer = self.client.simple_query(&sql).await.map_err(|error| wrong("a question", error))?;
+        let row = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let row = row.ok_or("a question without an answer")?;
+        match (row.get(0), row.get(1), row.get(2), row.get(3)) {
+            (Some("t"), Some("lane"), Some("0" | "2"), Some("0")) => Ok(true),
+            (Some("f"), ..) => Err("a transaction is open for the next user".to_owned()),
+            (_, name, _, _) if name != Some("lane") => {
+                Err(format!("the session's name is {name:?}, was lane"))
+            }
+            (_, _, rows, cursors) => Err(format!("{rows:?} of two rows are there; cursors: {cursors:?}")),
+        }
+    }
+
+    /// Drops a connect after each number of messages of either side; gives the number of boundaries.
+    pub(crate) async fn connects(self, cluster: &LocalCluster) -> usize {
+        let observer = cluster.connect_superuser(cluster.writer()).await.expect("connected past the library");
+        let mut boundaries = 0;
+        for sender in [Sender::Server, Sender::Client] {
+            for messages in 0..=MOST {
+                let mut dropped = 0;
+                for _ in 0..TIMES {
+                    self.gate.hold_after(sender, messages);
+                    let client = tokio::select! {
+                        biased;
+                        () = self.gate.held() => None,
+                        client = self.connector.connect() => Some(client.expect("connected")),
+                    };
+                    self.gate.open();
+                    dropped += usize::from(client.is_none());
+                }
+                if dropped == 0 {
+                    break;
+                }
+                boundaries += 1;
+            }
+        }
+        // Nothing of what was dropped stays open on the server; the lane's own client does.
+        let count =
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND backend_type = 'client backend'";
+        let mut open = 0_i64;
+        for _ in 0..500 {
+            open = observer.query_one(count, &[]).await.expect("counted").get(0);
+            if open == 1 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(open, 1, "connections on the server after all connects were dropped");
+        drop(within("a connect", self.connector.connect()).await.expect("connected"));
+        boundaries
+    }
+}

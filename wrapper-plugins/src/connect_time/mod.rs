@@ -1,0 +1,8 @@
+#![doc = include_str!("docs.md")]
+
+mod config;
+mod plugin;
+#[cfg(test)]
+mod tests;
+
+pub use config::ConnectTime;
