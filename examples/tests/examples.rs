@@ -51,6 +51,7 @@ async fn observer() {
     assert!(run(env!("CARGO_BIN_EXE_observer"), &[]).await.contains("switched from shop-1"));
 }
 
+/// Scenario 79: log lines, spans and metrics of a failover.
 #[tokio::test]
 async fn telemetry() {
     let out = run(env!("CARGO_BIN_EXE_telemetry"), &[]).await;

@@ -187,7 +187,10 @@ fn tests_in(source: &str, shared: &str, program: &str, into: &mut BTreeMap<u32, 
             Some(rest.split(['(', '<']).next().expect("split gives one part"))
         });
         let body = body.join("\n");
-        let flavours = flavours(&with_helpers(&body, name, &[source, shared]), program.starts_with("sim_"));
+        let flavours = flavours(
+            &with_helpers(&body, name, &[source, shared]),
+            matches!(program, "examples" | "sim_cluster" | "sim_metadata"),
+        );
         for number in numbers(&doc) {
             let test = format!("`{program}::{}`", name.expect("a test has a name"));
             into.entry(number).or_default().insert(Played { test, flavours: flavours.clone() });
@@ -212,6 +215,8 @@ fn played() -> BTreeMap<u32, BTreeSet<Played>> {
             tests_in(&read(&path), &shared, &program, &mut found);
         }
     }
+    // The examples run on the simulated cluster.
+    tests_in(&read(&root().join("examples/tests/examples.rs")), "", "examples", &mut found);
     for entry in fs::read_dir(root().join("integration-tests/benches")).expect("the folder of the benches") {
         let folder = entry.expect("an entry").path();
         let Ok(source) = fs::read_to_string(folder.join("main.rs")) else { continue };

@@ -83,7 +83,7 @@ impl Log {
 const ALL: &str =
     "dev,log_query,execute_time,connect_time,initial_connection,connection_tracker,failover,efm";
 
-/// An error given to `dev` is to failover what the driver's own would be, and the application finds it again.
+/// Scenario 80: an error given to `dev` is to failover what the driver's own would be, and the application finds it again.
 #[tokio::test]
 async fn an_injected_error_leads_to_a_failover_and_stays_what_it_was() {
     let cluster = SimCluster::builder().start().await.unwrap();
@@ -103,7 +103,7 @@ async fn an_injected_error_leads_to_a_failover_and_stays_what_it_was() {
     assert_eq!(client.generation(), generation + 1);
     client.execute("INSERT INTO t VALUES (2)", &[]).await.unwrap();
 
-    let events = events.0.lock().unwrap();
+    let events = events.0.lock().unwrap().clone();
     let calls: Vec<_> = events
         .iter()
         .filter_map(|event| if let Event::CallTimed(timing) = event { Some(timing) } else { None })

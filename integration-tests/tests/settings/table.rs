@@ -13,6 +13,9 @@ const BAD_DAYS: &str = "integration-tests/tests/bad_days.rs";
 const CONFIG: &str = "wrapper-core/src/config/tests.rs";
 const PG: &str = "wrapper-pg/src/connector.rs";
 const PG_CONFIGURATION: &str = "wrapper-pg/src/configuration.rs";
+const CONNECT_TIME: &str = "wrapper-plugins/src/connect_time/tests.rs";
+const EXECUTE_TIME: &str = "wrapper-plugins/src/execute_time/tests.rs";
+const LOG_QUERY: &str = "wrapper-plugins/src/log_query/tests.rs";
 const DIAL: &str = "wrapper-pg/src/driver/dial.rs";
 
 /// Setting, file, test.
@@ -121,6 +124,9 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("lowest_load_lag_weight", SELECTION, "load_weights_decide_which_host_is_the_busiest"),
     ("highest_load_cpu_weight", SELECTION, "load_weights_decide_which_host_is_the_busiest"),
     ("highest_load_lag_weight", SELECTION, "load_weights_decide_which_host_is_the_busiest"),
+    ("connect_time_slow", CONNECT_TIME, "slow_connects_are_warnings"),
+    ("execute_time_slow", EXECUTE_TIME, "slow_calls_are_warnings"),
+    ("log_query_literals", LOG_QUERY, "literals_are_shown_when_that_is_asked_for"),
 ];
 
 #[test]

@@ -81,8 +81,10 @@ mod tests {
         each.sort();
         assert_eq!(each, ["a", "b", "c"]);
         // Other weights are another rotation.
-        let mut weighted = SelectorOptions::default();
-        weighted.round_robin = crate::host::HostWeights::parse("b:2").unwrap();
+        let weighted = SelectorOptions {
+            round_robin: crate::host::HostWeights::parse("b:2").unwrap(),
+            ..SelectorOptions::default()
+        };
         let other = shared.get(Strategy::RoundRobin, &weighted, &env);
         assert!(!Arc::ptr_eq(&other, &shared.get(Strategy::RoundRobin, &options, &env)));
         assert!(shared.order(Strategy::RoundRobin, &options, Vec::new(), &env).is_empty());

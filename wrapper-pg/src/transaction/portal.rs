@@ -80,7 +80,8 @@ impl Transaction<'_> {
     /// # Errors
     /// As for any call of a transaction.
     pub async fn query_portal_raw(&self, portal: &Portal, max_rows: i32) -> Result<RowStream> {
-        let none: [&(dyn ToSql + Sync); 0] = [];
+        // Not `&dyn ToSql`: with a reference in it the future would be `Send` for one lifetime only.
+        let none: [i32; 0] = [];
         self.query_raw(&portal.fetch(max_rows), none).await
     }
 

@@ -119,9 +119,13 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(1);
 
+    fn now() -> Instant {
+        wrapper_core::env::Environment::builder().build().now()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn waits_leave_in_any_order() {
-        let start = Instant::now();
+        let start = now();
         let mut waits = Waits::default();
         let ids: Vec<WaitId> = (0..4).map(|n| waits.enter(start + GRACE * n, 0)).collect();
         assert_eq!(waits.oldest(), Some(start));
@@ -139,7 +143,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn bytes_save_a_wait_and_silence_condemns_it_once() {
-        let start = Instant::now();
+        let start = now();
         let mut waits = Waits::default();
         waits.enter(start, 0);
         waits.enter(start + GRACE, 0);
