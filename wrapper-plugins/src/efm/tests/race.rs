@@ -78,8 +78,10 @@ async fn no_wait_is_missed_by_a_monitor_that_turns_idle() {
             })
         })
         .collect();
-    let mut turns = 0;
-    for _ in 0..20_000 {
+    let (mut turns, mut looks) = (0, 0);
+    // Until it has happened; on a busy machine the threads may come late.
+    while looks < 20_000 || (turns == 0 && looks < 50_000_000) {
+        looks += 1;
         if monitor.turn_idle() {
             turns += 1;
             let woken = tokio::time::timeout(Duration::from_secs(20), monitor.busy()).await;
