@@ -188,7 +188,7 @@ impl ConnectorCore {
             } else {
                 deadline.cap(deadline.remaining() / part, "connect_timeout, a host's part of it")
             };
-            match self.open_at(&endpoint, &chain, attempt).await {
+            match Box::pin(self.open_at(&endpoint, &chain, attempt)).await {
                 Ok(connected) => return Session::new(connected, chain, self.cluster.clone(), options),
                 Err(error) => match others.next() {
                     Some(next) if another_host_may_do(&error) => endpoint = next,

@@ -106,8 +106,9 @@ impl ClusterCore {
                     Some(dialect) => Arc::clone(dialect),
                     None => {
                         let engine = self.driver.engine();
-                        let detected =
-                            dialect::detect(engine, &**connection, self.options.hint, limit).await?;
+                        // Boxed: it is large, it runs once, and every connect would carry it.
+                        let asked = dialect::detect(engine, &**connection, self.options.hint, limit);
+                        let detected = Box::pin(asked).await?;
                         if let Some(note) = detected.note {
                             self.warn_once(note);
                         }

@@ -86,7 +86,7 @@ impl PluginSubject {
     /// A world with a session, and a plugin that was built for another one.
     pub(super) async fn bench(&self) -> Result<Bench, String> {
         let stage = self.stage()?;
-        let client = stage.client().await;
+        let client = Box::pin(stage.client()).await;
         let client =
             client.map_err(|error| format!("a session with the plugin cannot be opened: {error}"))?;
         let plugin = self.build(&stage)?;
@@ -122,8 +122,9 @@ pub async fn plugin_conformance(subject: &PluginSubject) -> Conformance {
     let mut found = Conformance::new("plugin_conformance", name, Duration::from_secs(48 * 3600));
     found.ask("name", async { self::name(subject) }).await;
     found.ask("subscriptions", async { subscriptions(subject) }).await;
-    hooks::ask(&mut found, subject).await;
-    life::ask(&mut found, subject).await;
+    // Boxed: a test's thread has a small stack.
+    Box::pin(hooks::ask(&mut found, subject)).await;
+    Box::pin(life::ask(&mut found, subject)).await;
     found
 }
 
