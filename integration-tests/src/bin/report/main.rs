@@ -2,7 +2,7 @@
 //! that the page shows.
 //!
 //! ```text
-//! cargo report                     # everything, as the page has it: about an hour
+//! cargo report                     # everything, as the page has it: about half an hour
 //! cargo report -- --quick          # fewer runs of each
 //! cargo report -- --only failover  # benches whose names contain this
 //! cargo report -- --draw           # the plots alone, from the figures kept beside the page
@@ -17,7 +17,7 @@ use std::process::Command;
 /// A bench with its arguments, for the page and when it must be quick.
 const BENCHES: [(&str, &str, &str); 7] = [
     ("call_cost", "--rounds 10", "--rounds 3"),
-    ("select_one", "--pairs 30 --instructions", "--pairs 6 --instructions"),
+    ("select_one", "--core 0 --pairs 300 --instructions", "--core 0 --pairs 30 --instructions"),
     ("at_rest", "--clients 1,100,1000", "--clients 1,100"),
     ("failover_kit", "--runs 200", "--runs 50"),
     ("detection", "--runs 3", "--runs 1"),
@@ -45,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("\n=== {bench}");
         let status = Command::new(env!("CARGO"))
             .current_dir(&root)
-            .args(["bench", "-p", "integration-tests", "--bench", bench, "--"])
+            // All features: as the tests build it, so that nothing is built twice.
+            .args(["bench", "-p", "integration-tests", "--all-features", "--bench", bench, "--"])
             .args(if quick { short } else { whole }.split_whitespace())
             .arg("--write")
             .status()?;
