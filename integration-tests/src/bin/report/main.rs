@@ -2,10 +2,10 @@
 //! that the page shows.
 //!
 //! ```text
-//! cargo report                     # everything, as the page has it: about half an hour
-//! cargo report -- --quick          # fewer runs of each
-//! cargo report -- --only failover  # benches whose names contain this
-//! cargo report -- --draw           # the plots alone, from the figures kept beside the page
+//! cargo figures                     # everything, as the page has it: about half an hour
+//! cargo figures -- --quick          # fewer runs of each
+//! cargo figures -- --only failover  # benches whose names contain this
+//! cargo figures -- --draw           # the plots alone, from the figures kept beside the page
 //! ```
 
 mod draw;
