@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use support::{FakeConnection, Health, Script, Trace, WhoAmI, cluster};
+use support::{cluster, lines, promote};
 use wrapper_core::cluster::Cluster;
 use wrapper_core::driver::{ConnectTarget, DriverConnection};
 use wrapper_core::env::Deadline;
@@ -18,8 +18,9 @@ use wrapper_core::plugin::{
     Recovery,
 };
 use wrapper_core::session::{
-    Attempt, Disposal, Search, Session, SessionOptions, SwitchContext, SwitchHook, SwitchPlan,
+    Attempt, Disposal, Operation, Search, Session, SessionOptions, SwitchContext, SwitchHook, SwitchPlan,
 };
+use wrapper_core::testkit::{FakeClient, FakeConnection, ScriptedCluster, Statement, Trace};
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 
 /// The smallest failover: connect to the writer that the cluster finds.
@@ -74,16 +75,15 @@ impl Plugin for Follow {
 }
 
 async fn session_with(
-    script: &Script,
+    servers: &ScriptedCluster,
     plugins: Vec<Arc<dyn Plugin>>,
     options: SessionOptions,
 ) -> (Arc<Session<FakeConnection>>, Cluster, Trace) {
-    let trace = Trace::default();
-    let cluster = cluster(script, &trace);
+    let trace = Trace::new(servers);
+    let cluster = cluster(servers, &trace);
     let chain = Arc::new(Chain::new(plugins, true).unwrap());
     let limit = Deadline::after(Duration::from_secs(5), "connect_timeout");
-    let target = HostInfo::new("a", support::PORT, HostRole::Unknown);
-    let mut cx = ConnectContext::new(&cluster, ConnectTarget::session(target), limit);
+    let mut cx = ConnectContext::new(&cluster, ConnectTarget::session(servers.host(0)), limit);
     let connected = chain.connect(&mut cx).await.unwrap();
     cluster.core().learn_topology(&connected.connection, limit).await.unwrap();
     let connected = cluster.verify(connected, HostRole::Writer, limit).await.unwrap();
@@ -98,14 +98,25 @@ fn follow(timeout: u64) -> (Arc<dyn Plugin>, Arc<AtomicU32>) {
     (Arc::new(plugin), searches)
 }
 
-const WHO: Call<'static> = Call::new("who_am_i");
+const WHO: Call<'static> = Call::new("read");
+
+/// A call: answers with the name of the host that ran it.
+struct WhoAmI;
+
+impl Operation<FakeConnection> for WhoAmI {
+    type Out = String;
+    async fn run(&self, connection: &Arc<FakeConnection>) -> Result<String> {
+        let answer = connection.run(&Statement::read(1)).await?;
+        Ok(answer.host.split('.').next().unwrap().to_owned())
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn two_hundred_callers_of_a_lost_connection_share_one_flight() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (plugin, searches) = follow(60);
-    let (session, _cluster, trace) = session_with(&script, vec![plugin], SessionOptions::default()).await;
-    script.health("a", Health::Down);
+    let (session, _cluster, trace) = session_with(&servers, vec![plugin], SessionOptions::default()).await;
+    servers.crash(0);
     let callers: Vec<_> = (0..200)
         .map(|_| {
             let session = Arc::clone(&session);
@@ -113,54 +124,54 @@ async fn two_hundred_callers_of_a_lost_connection_share_one_flight() {
         })
         .collect();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    script.promote("b");
+    promote(&servers, 1).await;
     for caller in callers {
         assert_eq!(caller.await.unwrap().unwrap_err().kind(), ErrorKind::FailoverSucceeded);
     }
     assert_eq!(searches.load(Ordering::SeqCst), 1);
-    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "b");
+    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "instance-2");
     assert_eq!(session.load().generation, 2);
-    assert_eq!(trace.lines().iter().filter(|line| *line == "switched true").count(), 1);
+    assert_eq!(lines(&trace, "switched instance-1 -> instance-2"), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_flight_goes_on_when_every_caller_is_cancelled() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (plugin, searches) = follow(60);
-    let (session, _cluster, _) = session_with(&script, vec![plugin], SessionOptions::default()).await;
-    script.health("a", Health::Down);
+    let (session, _cluster, _) = session_with(&servers, vec![plugin], SessionOptions::default()).await;
+    servers.crash(0);
     let call = tokio::spawn({
         let session = Arc::clone(&session);
         async move { session.call(&WHO, &WhoAmI).await }
     });
     tokio::time::sleep(Duration::from_millis(500)).await;
     call.abort();
-    script.promote("b");
+    promote(&servers, 1).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "b");
+    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "instance-2");
     assert_eq!(searches.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_flight_is_not_joined_and_ends_at_its_deadline() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (plugin, searches) = follow(3);
-    let (session, _cluster, _) = session_with(&script, vec![plugin], SessionOptions::default()).await;
-    script.health("a", Health::Down);
+    let (session, _cluster, _) = session_with(&servers, vec![plugin], SessionOptions::default()).await;
+    servers.crash(0);
     let started = tokio::time::Instant::now();
     assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap_err().kind(), ErrorKind::Timeout);
     assert_eq!(started.elapsed().as_secs(), 3);
-    script.promote("b");
+    promote(&servers, 1).await;
     assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap_err().kind(), ErrorKind::FailoverSucceeded);
     assert_eq!(searches.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_dropped_in_mid_flight_leaves_no_connection() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (plugin, _) = follow(300);
-    let (session, cluster, _) = session_with(&script, vec![plugin], SessionOptions::default()).await;
-    script.health("a", Health::Down);
+    let (session, cluster, _) = session_with(&servers, vec![plugin], SessionOptions::default()).await;
+    servers.crash(0);
     let call = tokio::spawn({
         let session = Arc::clone(&session);
         async move { session.call(&WHO, &WhoAmI).await }
@@ -170,22 +181,22 @@ async fn a_session_that_is_dropped_in_mid_flight_leaves_no_connection() {
     assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Closed);
     drop(session);
     cluster.shutdown().await;
-    assert_eq!(script.counters().sessions_open.load(Ordering::SeqCst), 0);
+    assert_eq!(servers.sessions().open, 0);
     assert_eq!(cluster.task_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rerun_follows_the_session() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let plugin = Follow { timeout: Duration::from_secs(60), searches: Arc::default(), rerun: true };
     let (session, _cluster, _) =
-        session_with(&script, vec![Arc::new(plugin)], SessionOptions::default()).await;
-    script.health("a", Health::Down);
-    script.promote("b");
-    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "b");
-    script.health("b", Health::Down);
-    script.health("a", Health::Up);
-    script.promote("a");
+        session_with(&servers, vec![Arc::new(plugin)], SessionOptions::default()).await;
+    servers.crash(0);
+    promote(&servers, 1).await;
+    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "instance-2");
+    servers.crash(1);
+    servers.rejoin(0);
+    promote(&servers, 0).await;
     let error = session.call(&WHO.once(), &WhoAmI).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotRerunnable);
 }
@@ -206,8 +217,8 @@ impl Plugin for RefuseOld {
         MethodSet::REFUSE
     }
     fn refuse(&self, attempt: &Attempt) -> Result<()> {
-        match attempt.host.host() {
-            "a" => Err(Error::new(ErrorKind::Demoted, "demoted")),
+        match attempt.host.short_name() {
+            "instance-1" => Err(Error::new(ErrorKind::Demoted, "demoted")),
             _ => Ok(()),
         }
     }
@@ -215,12 +226,12 @@ impl Plugin for RefuseOld {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_to_a_demoted_writer_is_refused_without_sending() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (session, cluster, _) =
-        session_with(&script, vec![Arc::new(RefuseOld)], SessionOptions::default()).await;
-    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "a");
+        session_with(&servers, vec![Arc::new(RefuseOld)], SessionOptions::default()).await;
+    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "instance-1");
     assert!(!session.is_closed());
-    script.promote("b");
+    promote(&servers, 1).await;
     cluster.core().search_writer(Deadline::after(Duration::from_secs(5), "test")).await.unwrap();
     assert!(session.is_closed());
     let error = session.call(&WHO, &WhoAmI).await.unwrap_err();
@@ -230,16 +241,20 @@ async fn an_idle_connection_to_a_demoted_writer_is_refused_without_sending() {
 
 #[tokio::test(start_paused = true)]
 async fn session_state_is_carried_over_before_the_connection_is_used() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (plugin, _) = follow(60);
     let mut options = SessionOptions::default();
     options.transfer_state = true;
-    let (session, _cluster, _) = session_with(&script, vec![plugin], options).await;
-    session.load().connection.state.lock().unwrap().push("SET search_path = shop".to_owned());
-    script.health("a", Health::Down);
-    script.promote("b");
+    let (session, _cluster, _) = session_with(&servers, vec![plugin], options).await;
+    let client = FakeClient::new(Arc::clone(&session));
+    client.run(&Statement::set(2, "search_path", "shop")).await.unwrap();
+    servers.crash(0);
+    promote(&servers, 1).await;
     session.call(&WHO, &WhoAmI).await.unwrap_err();
-    assert_eq!(*session.load().connection.applied.lock().unwrap(), ["SET search_path = shop"]);
+    // Asked for by the library alone, before anybody else could use it.
+    assert_eq!(servers.asked("SET search_path = shop"), 1);
+    let shown = client.run(&Statement::show(3, "search_path")).await.unwrap();
+    assert_eq!(shown.value.as_deref(), Some("shop"));
 }
 
 struct RefusingHook;
@@ -258,17 +273,17 @@ impl SwitchHook for RefusingHook {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_transfer_drops_the_new_connection_and_keeps_the_old_generation() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (plugin, _) = follow(60);
     let mut options = SessionOptions::default();
     options.hook = Some(Arc::new(RefusingHook));
-    let (session, _cluster, _) = session_with(&script, vec![plugin], options).await;
-    script.health("a", Health::Down);
-    script.promote("b");
+    let (session, _cluster, _) = session_with(&servers, vec![plugin], options).await;
+    servers.crash(0);
+    promote(&servers, 1).await;
     let error = session.call(&WHO, &WhoAmI).await.unwrap_err();
     assert!(error.to_string().contains("the hook does not want it"), "{error}");
     assert_eq!(session.load().generation, 1);
-    assert_eq!(script.counters().sessions_open.load(Ordering::SeqCst), 1);
+    assert_eq!(servers.sessions().open, 1);
 }
 
 /// Goes around calls in one of several wrong ways.
@@ -310,9 +325,9 @@ impl Plugin for Wrong {
 #[tokio::test(start_paused = true)]
 async fn a_plugin_that_breaks_its_contract_gives_a_typed_error() {
     for (wrong, text) in [(Wrong::NeverRunsNext, "without running the rest"), (Wrong::Panics, "on purpose")] {
-        let script = Script::new(&["a", "b"]);
+        let servers = ScriptedCluster::new(2, 1);
         let (session, _cluster, _) =
-            session_with(&script, vec![Arc::new(wrong)], SessionOptions::default()).await;
+            session_with(&servers, vec![Arc::new(wrong)], SessionOptions::default()).await;
         let error = session.call(&WHO, &WhoAmI).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Plugin);
         assert!(error.to_string().contains(text), "{error}");
@@ -322,10 +337,10 @@ async fn a_plugin_that_breaks_its_contract_gives_a_typed_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_a_hook_that_cannot_fail_is_not_the_callers() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let (session, _cluster, _) =
-        session_with(&script, vec![Arc::new(Wrong::PanicsInHooks)], SessionOptions::default()).await;
-    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "a");
+        session_with(&servers, vec![Arc::new(Wrong::PanicsInHooks)], SessionOptions::default()).await;
+    assert_eq!(session.call(&WHO, &WhoAmI).await.unwrap(), "instance-1");
 }
 
 /// Counts its hooks.
@@ -369,12 +384,12 @@ impl Plugin for Count {
 
 #[tokio::test(start_paused = true)]
 async fn every_enter_has_its_leave_and_every_watch_its_end_also_when_the_call_is_dropped() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let count = Arc::new(Count::default());
     let plugin: Arc<dyn Plugin> = Arc::<Count>::clone(&count);
-    let (session, _cluster, _) = session_with(&script, vec![plugin], SessionOptions::default()).await;
+    let (session, _cluster, _) = session_with(&servers, vec![plugin], SessionOptions::default()).await;
     session.call(&WHO, &WhoAmI).await.unwrap();
-    script.health("a", Health::Silent);
+    servers.freeze(0);
     let dropped = tokio::time::timeout(Duration::from_secs(1), session.call(&WHO, &WhoAmI)).await;
     assert!(dropped.is_err());
     assert_eq!((count.entered.load(Ordering::SeqCst), count.left.load(Ordering::SeqCst)), (2, 2));
@@ -384,12 +399,12 @@ async fn every_enter_has_its_leave_and_every_watch_its_end_also_when_the_call_is
 
 #[tokio::test(start_paused = true)]
 async fn socket_timeout_gives_the_call_up_and_discards_the_connection() {
-    let script = Script::new(&["a", "b"]);
+    let servers = ScriptedCluster::new(2, 1);
     let mut options = SessionOptions::default();
     options.socket_timeout = Some(Duration::from_millis(300));
-    let (session, _cluster, _) = session_with(&script, vec![], options).await;
+    let (session, _cluster, _) = session_with(&servers, vec![], options).await;
     session.call(&WHO, &WhoAmI).await.unwrap();
-    script.health("a", Health::Silent);
+    servers.freeze(0);
     let error = session.call(&WHO, &WhoAmI).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("socket_timeout"), "{error}");

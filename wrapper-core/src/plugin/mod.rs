@@ -17,9 +17,7 @@ pub use context::{Call, CallContext, ConnectContext, Connected};
 pub use next::{ConnectNext, ExecuteNext, Terminal};
 pub use order::OrderClass;
 pub use registry::{BuildContext, PluginFactory, Registry};
-pub use traits::{
-    ConnectionChange, MethodSet, Outcome, Plugin, Recovery, TopologyChange, WatchToken,
-};
+pub use traits::{ConnectionChange, MethodSet, Outcome, Plugin, Recovery, TopologyChange, WatchToken};
 
 /// Most plugins of one chain that may subscribe to [`MethodSet::WATCH`].
 pub const MAX_WATCHERS: usize = 4;

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::connection::FakeConnection;
 use super::statement::{Answer, Statement, What};
+use super::stream::FakeRows;
 use crate::error::Result;
 use crate::plugin::Call;
-use crate::session::{Current, Operation, Session};
+use crate::session::{Current, Operation, Session, StreamWatch};
 
 /// A client on a session. Cheap to clone; clones share the session.
 #[derive(Clone, Debug)]
@@ -37,6 +38,22 @@ impl FakeClient {
         self.session.call(&Call::new(statement.kind()), statement).await
     }
 
+    /// Opens a stream of rows: a statement of [`What::Rows`] outside transactions.
+    ///
+    /// # Errors
+    /// As for [`run`](Self::run). An error after the stream has been opened is the stream's.
+    ///
+    /// # Cancellation
+    /// Safe: rows that still come are nobody's.
+    pub async fn rows(&self, statement: &Statement) -> Result<FakeRows> {
+        let call = Call::new(statement.kind());
+        let rows = self.session.call(&call, &OpenRows(statement)).await?;
+        // Switched since: then its connection is going, and nobody has to watch it.
+        let current = Some(self.session.pin()).filter(|current| rows.is_on(&current.connection));
+        let watch = current.map(|current| StreamWatch::new(Arc::clone(&self.session), current));
+        Ok(rows.watched_by(watch))
+    }
+
     /// Opens a transaction by the statement `number`; it is rolled back unless it is committed.
     ///
     /// # Errors
@@ -61,6 +78,16 @@ impl FakeClient {
             transaction.open = AtomicBool::new(false);
         }
         begun.map(|_| transaction)
+    }
+}
+
+struct OpenRows<'a>(&'a Statement);
+
+impl Operation<FakeConnection> for OpenRows<'_> {
+    type Out = FakeRows;
+
+    async fn run(&self, connection: &Arc<FakeConnection>) -> Result<FakeRows> {
+        connection.open_rows(self.0).await
     }
 }
 

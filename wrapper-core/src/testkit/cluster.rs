@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::FakeConnection;
 use super::counts::{Counts, Tally};
 use super::driver::FakeDriver;
+use super::flavour::Flavour;
 use super::ledger::{Executed, Written};
 use super::names::{self, ScriptedResolver};
-use super::state::{Health, Shared};
+use super::state::{Door, Health, Shared};
 use crate::driver::ConnectPurpose;
 use crate::env::Environment;
 use crate::host::{HostInfo, HostRole};
 
-/// Servers that share a store, as those of an Aurora PostgreSQL cluster do. Cheap to clone.
+/// Servers that share a store, as those of an Aurora cluster do. Cheap to clone.
 ///
 /// Hosts are named by their index; host 0 is the writer in the beginning. What a client is told by a server that owns
 /// the store is never lost. A host that lost the role and still accepts writes (see
@@ -24,9 +26,15 @@ pub struct ScriptedCluster {
 }
 
 impl ScriptedCluster {
-    /// `hosts` hosts, all up; `seed` decides everything that is left to chance, on the servers and in the library.
+    /// `hosts` hosts of Aurora PostgreSQL, all up; `seed` decides everything that is left to chance, on the servers and
+    /// in the library.
     pub fn new(hosts: usize, seed: u64) -> Self {
-        let shared = Arc::new(Shared::new(hosts.clamp(1, 200), seed));
+        Self::of(Flavour::AuroraPostgres, hosts, seed)
+    }
+
+    /// The same with hosts of another flavour.
+    pub fn of(flavour: Flavour, hosts: usize, seed: u64) -> Self {
+        let shared = Arc::new(Shared::new(flavour, hosts.clamp(1, 200), seed));
         let resolver = ScriptedResolver(Arc::clone(&shared));
         let env = Environment::builder().seed(seed).resolver(resolver).build();
         Self { shared, env }
@@ -59,8 +67,14 @@ impl ScriptedCluster {
 
     /// A host as the library names it.
     pub fn host(&self, host: usize) -> HostInfo {
-        HostInfo::new(&names::instance(host), names::PORT, HostRole::Unknown)
-            .with_id(names::instance_id(host))
+        let flavour = self.flavour();
+        HostInfo::new(&names::instance(host), flavour.port(), HostRole::Unknown)
+            .with_id(flavour.host_id(host))
+    }
+
+    /// What the cluster answers as.
+    pub fn flavour(&self) -> Flavour {
+        self.shared.flavour
     }
 
     /// The index of the host called `name`.
@@ -134,6 +148,26 @@ impl ScriptedCluster {
         self.shared.lock().hosts[host].latency = round_trip;
     }
 
+    /// How long a whole connect to the host takes: two round trips in the beginning.
+    pub fn set_connect_time(&self, host: usize, span: Duration) {
+        self.shared.lock().hosts[host].connect = Some(span);
+    }
+
+    /// What becomes of new connections of `purpose` to the host while it is up.
+    pub fn set_door(&self, host: usize, purpose: ConnectPurpose, door: Door) {
+        let doors = &mut self.shared.lock().hosts[host].doors;
+        doors.retain(|(of, _)| *of != purpose);
+        doors.push((purpose, door));
+    }
+
+    /// A connection of a session that is there at once, whatever the host does: as one that was opened before.
+    ///
+    /// # Panics
+    /// Outside a runtime, which the server's end runs on.
+    pub fn connected(&self, host: usize) -> Arc<FakeConnection> {
+        self.driver().connected(host, ConnectPurpose::Session)
+    }
+
     /// How far a reader is behind: not at all in the beginning.
     pub fn set_lag(&self, host: usize, lag: Duration) {
         self.shared.lock().hosts[host].lag = lag;
@@ -144,7 +178,7 @@ impl ScriptedCluster {
         self.shared.lock().hosts[host].role = role;
     }
 
-    /// Which host the topology held by `host` names as the writer, from now on.
+    /// Which host the topology held by `host` names as the writer, from now on; with `None` it holds no topology.
     pub fn set_view(&self, host: usize, writer: Option<usize>) {
         let now = self.shared.clock.now();
         self.shared.lock().hosts[host].sees(now, writer);
@@ -177,6 +211,16 @@ impl ScriptedCluster {
     /// The clients' statements that servers ran, in order.
     pub fn executed(&self) -> Vec<Executed> {
         self.shared.lock().executed.clone()
+    }
+
+    /// How often the hosts ran `sql`, a question of the library's own.
+    pub fn asked(&self, sql: &str) -> u64 {
+        self.shared.lock().asked.get(sql).copied().unwrap_or_default()
+    }
+
+    /// How many pings of the library the host has answered.
+    pub fn pings(&self, host: usize) -> u64 {
+        self.shared.lock().hosts[host].pings
     }
 
     /// The sockets to all hosts.

@@ -1,5 +1,6 @@
 //! The client's end of one connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::counts::Socket;
 use super::state::Shared;
 use super::statement::{Answer, Statement, What};
+use super::stream::{FakeRows, Sent};
 use super::wire::{Request, Wire};
 use crate::driver::{DriverConnection, Rows, TransactionStatus};
 use crate::env::Deadline;
@@ -25,6 +27,7 @@ pub struct FakeConnection {
     wire: Arc<Wire>,
     requests: Mutex<Option<mpsc::UnboundedSender<Request>>>,
     socket: Mutex<Option<Socket>>,
+    panics: AtomicBool,
 }
 
 impl FakeConnection {
@@ -43,6 +46,7 @@ impl FakeConnection {
             wire,
             requests: Mutex::new(Some(requests)),
             socket: Mutex::new(Some(socket)),
+            panics: AtomicBool::new(false),
         }
     }
 
@@ -65,29 +69,64 @@ impl FakeConnection {
     /// Safe: the next statement gets its own answer. What was sent is run all the same.
     pub async fn run(&self, statement: &Statement) -> Result<Answer> {
         let (answer, answered) = oneshot::channel();
-        let inside = self.send(statement, answer)?;
+        let inside = self.send(statement, answer, None)?;
         match answered.await {
             Ok(result) => result.map_err(|error| error.with_host(&self.host)),
-            Err(_) => {
-                let outcome = self.wire.outcome(statement, inside);
-                Err(self.wire.reason().with_outcome(outcome).with_host(&self.host))
-            }
+            Err(_) => Err(self.lost(statement, inside)),
         }
+    }
+
+    /// Sends a statement of [`What::Rows`] and waits until the server has begun to answer.
+    pub(super) async fn open_rows(self: &Arc<Self>, statement: &Statement) -> Result<FakeRows> {
+        let (answer, answered) = oneshot::channel();
+        let (sender, rows) = mpsc::unbounded_channel();
+        let inside = self.send(statement, answer, Some(sender))?;
+        match answered.await {
+            Ok(Ok(_)) => Ok(FakeRows::new(Arc::clone(self), statement.clone(), inside, rows)),
+            Ok(Err(error)) => Err(error.with_host(&self.host)),
+            Err(_) => Err(self.lost(statement, inside)),
+        }
+    }
+
+    /// Why a statement that was sent gets no answer any more.
+    pub(super) fn lost(&self, statement: &Statement, inside: bool) -> Error {
+        let outcome = self.wire.outcome(statement, inside);
+        self.wire.reason().with_outcome(outcome).with_host(&self.host)
     }
 
     /// Sends a statement whose answer nobody waits for, such as the ROLLBACK of a transaction that was dropped.
     pub fn post(&self, statement: &Statement) {
         let (answer, _) = oneshot::channel();
-        let _ = self.send(statement, answer);
+        let _ = self.send(statement, answer, None);
     }
 
-    fn send(&self, statement: &Statement, answer: oneshot::Sender<Result<Answer>>) -> Result<bool> {
+    /// Nothing comes through on this connection any more, though neither end is told: a path that was lost.
+    pub fn stall(&self) {
+        self.wire.stalled.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes come in beside the answers, such as notices.
+    pub fn receive(&self, bytes: u64) {
+        self.wire.received(bytes);
+    }
+
+    /// From now on [`kill`](DriverConnection::kill) panics after its work. For tests of what must survive that.
+    pub fn panic_when_killed(&self) {
+        self.panics.store(true, Ordering::Relaxed);
+    }
+
+    fn send(
+        &self,
+        statement: &Statement,
+        answer: oneshot::Sender<Result<Answer>>,
+        rows: Option<mpsc::UnboundedSender<Sent>>,
+    ) -> Result<bool> {
         let not_sent =
             || Err(self.wire.reason().with_outcome(self.wire.outcome_if_lost()).with_host(&self.host));
         let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(open) = requests.as_ref().filter(|_| !self.wire.is_cut()) else { return not_sent() };
         let sent = self.shared.lock().stamp();
-        let request = Request { statement: statement.clone(), sent, answer };
+        let request = Request { statement: statement.clone(), sent, answer, rows };
         let inside = self.wire.sending(statement);
         if open.send(request).is_err() {
             return not_sent();
@@ -116,6 +155,7 @@ impl DriverConnection for FakeConnection {
         self.wire.kill(reason);
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(socket);
+        assert!(!self.panics.load(Ordering::Relaxed), "the driver panics in `kill`, as scripted");
     }
 
     /// What was sent before is answered; then the server ends the session.

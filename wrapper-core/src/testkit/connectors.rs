@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::cluster::ScriptedCluster;
-use super::names;
 use crate::config::{DriverKeys, Settings, SettingsBuilder};
 use crate::connector::ConnectorParts;
 use crate::error::Result;
@@ -21,7 +20,8 @@ pub fn parts(
     plugins: Vec<Arc<dyn PluginFactory>>,
     observers: Vec<Arc<dyn Observer>>,
 ) -> Result<ConnectorParts> {
-    let keys = DriverKeys { schemes: &["fake"], default_port: names::PORT, names: &[] };
+    let default_port = cluster.flavour().port();
+    let keys = DriverKeys { schemes: &["fake"], default_port, names: &[] };
     let settings: Settings = settings.host(cluster.endpoint()).build(&keys)?;
     Ok(ConnectorParts {
         settings,
@@ -31,6 +31,6 @@ pub fn parts(
         default_plugins: Vec::new(),
         plugins,
         observers,
-        default_port: names::PORT,
+        default_port,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use tokio::sync::mpsc;
 use super::connection::FakeConnection;
 use super::counts::Socket;
 use super::server::Backend;
-use super::state::{Health, Shared};
+use super::state::{Door, Health, Shared};
 use super::wire::Wire;
-use crate::driver::{ConnectTarget, DriverConnection, DriverDialect};
+use crate::dialect::Engine;
+use crate::driver::{ConnectPurpose, ConnectTarget, DriverConnection, DriverDialect};
 use crate::env::{Deadline, Environment};
 use crate::error::{Error, ErrorClass, ErrorKind, Result};
 
@@ -45,37 +47,59 @@ impl FakeDriver {
         first.ok_or_else(|| failed(std::io::Error::from(std::io::ErrorKind::NotFound)))
     }
 
-    async fn open(&self, target: &ConnectTarget) -> Result<Arc<dyn DriverConnection>> {
+    async fn open(&self, target: &ConnectTarget) -> Result<Arc<FakeConnection>> {
         let address = self.address(target).await?;
-        let (host, name, latency, mut frozen) = {
+        let (host, name, latency, connect, door, mut frozen) = {
             let state = self.shared.lock();
             let known = state.hosts.iter().enumerate().find(|(_, host)| host.address == address);
             let Some((index, host)) = known else {
                 return Err(Error::new(ErrorKind::Network, format!("nobody is at {address}")));
             };
-            (index, Arc::clone(&host.name), host.latency, host.frozen.subscribe())
+            let door = host.door(target.purpose);
+            (index, Arc::clone(&host.name), host.latency, host.connect, door, host.frozen.subscribe())
         };
         // The socket is there, and counted, before the server has answered.
         let socket = Socket::open(&self.shared, host, target.purpose);
-        self.env.sleep(latency).await;
-        // Who is down refuses at once, who is frozen says nothing.
-        loop {
-            self.let_in(host)?;
-            if !*frozen.borrow_and_update() {
-                break;
+        match door {
+            Door::Open => {}
+            Door::Hangs => return pending().await,
+            Door::Refuses(error) => {
+                self.env.sleep(latency).await;
+                return Err(error.with_host(&name));
             }
-            let _ = frozen.changed().await;
+            Door::Panics => panic!("the driver panics in a connect, as scripted"),
         }
-        self.env.sleep(latency).await;
-        let wire = Arc::new(Wire::new(target.purpose));
+        let half = connect.map_or(latency, |span| span / 2);
+        for _ in 0..2 {
+            self.env.sleep(half).await;
+            // Who is down refuses at once, who is frozen says nothing.
+            loop {
+                self.let_in(host)?;
+                if !*frozen.borrow_and_update() {
+                    break;
+                }
+                let _ = frozen.changed().await;
+            }
+        }
+        Ok(self.start(host, target.purpose, socket))
+    }
+
+    /// A connection that is there at once.
+    pub(super) fn connected(&self, host: usize, purpose: ConnectPurpose) -> Arc<FakeConnection> {
+        let socket = Socket::open(&self.shared, host, purpose);
+        self.start(host, purpose, socket)
+    }
+
+    /// Both ends of a connection, after the login.
+    fn start(&self, host: usize, purpose: ConnectPurpose, socket: Socket) -> Arc<FakeConnection> {
+        let wire = Arc::new(Wire::new(purpose, self.shared.flavour.engine()));
         let (sender, requests) = mpsc::unbounded_channel();
-        let (number, opened) = {
-            self.let_in(host)?;
+        let (name, number, opened) = {
             let mut state = self.shared.lock();
-            let wires = &mut state.hosts[host].wires;
-            wires.retain(|wire| wire.strong_count() > 0);
-            wires.push(Arc::downgrade(&wire));
-            (state.next_connection(), state.stamp())
+            let known = &mut state.hosts[host];
+            known.wires.retain(|wire| wire.strong_count() > 0);
+            known.wires.push(Arc::downgrade(&wire));
+            (Arc::clone(&known.name), state.next_connection(), state.stamp())
         };
         let backend = Backend {
             shared: Arc::clone(&self.shared),
@@ -88,17 +112,23 @@ impl FakeDriver {
         };
         // A server's task: it ends with its connection and is none of the library's.
         drop(Handle::current().spawn(backend.serve(requests)));
-        Ok(Arc::new(FakeConnection::new(&self.shared, number, name, wire, sender, socket)))
+        Arc::new(FakeConnection::new(&self.shared, number, name, wire, sender, socket))
     }
 
     fn let_in(&self, host: usize) -> Result<()> {
         let state = self.shared.lock();
         let host = &state.hosts[host];
+        let is_mysql = self.engine() == Engine::Mysql;
         let refused = match host.health {
             Health::Up => return Ok(()),
-            Health::Down => Error::new(ErrorKind::Network, "connection refused"),
-            Health::Starting => {
+            Health::Starting if !is_mysql => {
                 Error::new(ErrorKind::Busy, "the database system is starting up").with_sqlstate("57P03")
+            }
+            Health::Down | Health::Starting => Error::new(ErrorKind::Network, "connection refused"),
+            Health::Locked if is_mysql => {
+                Error::new(ErrorKind::Login, "Access denied for user 'app'@'%' (using password: YES)")
+                    .with_sqlstate("28000")
+                    .with_server_code(1045)
             }
             Health::Locked => Error::new(ErrorKind::Login, "password authentication failed for user \"app\"")
                 .with_sqlstate("28P01"),
@@ -113,10 +143,15 @@ impl DriverDialect for FakeDriver {
         "fake"
     }
 
+    fn engine(&self) -> Engine {
+        self.shared.flavour.engine()
+    }
+
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>> {
         let opened = deadline.run("connecting", self.open(target)).await;
         // As in the adapters: a connect that timed out says that the host was not reached.
-        opened.map_err(|error| error.with_host(target.host.host()))
+        let connection = opened.map_err(|error| error.with_host(target.host.host()))?;
+        Ok(connection)
     }
 
     fn classify(&self, error: &(dyn StdError + 'static)) -> ErrorClass {

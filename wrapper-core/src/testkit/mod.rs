@@ -1,7 +1,7 @@
 //! A test kit without servers (feature `testkit`): a fake driver, a scripted cluster, mocks for plugins, a trace.
 //!
-//! What lives here: [`ScriptedCluster`], three or more servers that share a store as Aurora's do, can be crashed,
-//! frozen, cut off, locked and promoted, and keep a log of what they were sent; [`FakeDriver`] and
+//! What lives here: [`ScriptedCluster`], servers that share a store as Aurora's do, answer as one of the [`Flavour`]s, can
+//! be crashed, frozen, cut off, locked and promoted, and keep a log of what they were sent; [`FakeDriver`] and
 //! [`FakeConnection`], the driver that reaches them; [`FakeClient`], the thinnest adapter over it; [`MockConnect`],
 //! [`MockExecute`] and [`MockSession`], with which one plugin is tested alone; [`Trace`], which writes down events;
 //! [`enumerate_cancellations`], which drops an operation at each of its await points, and [`Stage`], which checks what
@@ -31,6 +31,7 @@ mod connection;
 mod connectors;
 mod counts;
 mod driver;
+mod flavour;
 mod ledger;
 mod metadata;
 mod mock_connect;
@@ -42,6 +43,7 @@ mod server;
 mod stage;
 mod state;
 mod statement;
+mod stream;
 mod trace;
 mod wire;
 
@@ -53,12 +55,14 @@ pub use connection::FakeConnection;
 pub use connectors::parts;
 pub use counts::{Counts, Tally};
 pub use driver::FakeDriver;
+pub use flavour::Flavour;
 pub use ledger::{Change, Executed, Written};
 pub use mock_connect::MockConnect;
 pub use mock_execute::MockExecute;
 pub use mock_session::MockSession;
 pub use promotion::{Abandon, FailoverPlan};
 pub use stage::Stage;
-pub use state::Health;
+pub use state::{Door, Health};
 pub use statement::{Answer, Statement, What};
+pub use stream::{FakeRow, FakeRows};
 pub use trace::Trace;

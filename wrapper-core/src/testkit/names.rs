@@ -9,9 +9,6 @@ use async_trait::async_trait;
 use super::state::Shared;
 use crate::env::Resolver;
 
-/// The port of every scripted host.
-pub(super) const PORT: u16 = 5432;
-
 const SUFFIX: &str = "xyz.us-east-2.rds.amazonaws.com";
 
 pub(super) fn instance_id(index: usize) -> String {

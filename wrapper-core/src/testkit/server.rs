@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,7 +11,9 @@ use super::ledger::{Change, Executed};
 use super::metadata;
 use super::state::Shared;
 use super::statement::{Answer, Statement, What, settings};
+use super::stream::{FakeRow, Sent};
 use super::wire::{Request, Wire};
+use crate::dialect::Engine;
 use crate::driver::Rows;
 use crate::error::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 use crate::host::HostRole;
@@ -45,7 +48,11 @@ impl Backend {
                 () = wire.killed.cancelled() => return,
                 request = requests.recv() => request,
             };
-            let Some(Request { statement, sent, answer }) = request else { return };
+            let Some(Request { statement, sent, answer, rows }) = request else { return };
+            if wire.stalled.load(Ordering::Relaxed) {
+                wire.cut().await;
+                return;
+            }
             let mut answer = Some(answer);
             let mut working = std::pin::pin!(work(&self.shared, self.host, statement.takes));
             let orphaned = tokio::select! {
@@ -75,8 +82,28 @@ impl Backend {
                 () = back => {}
             }
             wire.answered(&statement, &result);
+            let streams = result.is_ok();
             let _ = answer.send(result);
+            if let (Some(rows), true) = (rows, streams) {
+                tokio::select! {
+                    biased;
+                    () = wire.reset.cancelled() => return,
+                    () = wire.killed.cancelled() => return,
+                    () = self.send_rows(&statement, &rows) => {}
+                }
+            }
         }
+    }
+
+    /// The rows travel one behind the other: only the first has waited for the way.
+    async fn send_rows(&self, statement: &Statement, rows: &mpsc::UnboundedSender<Sent>) {
+        let What::Rows { count, every } = statement.what else { return };
+        for index in 0..count {
+            pause(&self.shared, self.host, every).await;
+            self.wire.received(16);
+            let _ = rows.send(Sent::Row(FakeRow { statement: statement.number, index }));
+        }
+        let _ = rows.send(Sent::End);
     }
 
     fn execute(&mut self, statement: &Statement, sent: u64) -> Result<Answer> {
@@ -107,12 +134,14 @@ impl Backend {
         {
             return Err(Error::new(ErrorKind::Statement, "the transaction has failed").with_sqlstate("25P02"));
         }
+        let engine = self.shared.flavour.engine();
         let now = self.shared.clock.now();
         let mut state = self.shared.lock();
         let writes = state.hosts[self.host].role == HostRole::Writer;
         let mut value = None;
         let mut rows = Rows::default();
         match &statement.what {
+            What::Rows { .. } => {}
             What::Begin => {
                 self.transaction.get_or_insert_default();
             }
@@ -124,16 +153,17 @@ impl Backend {
                         .with_outcome(TransactionOutcome::RolledBack));
                 }
                 if !changes.is_empty() && !writes {
-                    return Err(read_only());
+                    return Err(read_only(engine));
                 }
                 state.write(self.host, now, &changes);
             }
             What::Write(change) => match &mut self.transaction {
                 _ if !writes => {
                     if let Some(transaction) = &mut self.transaction {
-                        transaction.failed = true;
+                        // In MySQL it goes on without the statement.
+                        transaction.failed = engine != Engine::Mysql;
                     }
-                    return Err(read_only());
+                    return Err(read_only(engine));
                 }
                 Some(transaction) => transaction.changes.push((statement.number, *change)),
                 None => state.write(self.host, now, &[(statement.number, *change)]),
@@ -142,15 +172,21 @@ impl Backend {
                 let lag = if writes { Duration::ZERO } else { state.hosts[self.host].lag };
                 let visible = state.log.iter().filter(|written| written.at + lag <= now).count();
                 value = Some(visible.to_string());
+                state.hosts[self.host].pings += u64::from(statement.number == 0);
             }
             What::Set { name, value } => {
                 self.settings.insert(name.clone(), value.clone());
             }
             What::Show(name) => value = self.settings.get(name).cloned(),
-            What::Sql(sql) if sql.starts_with("SET ") => {
-                self.settings.extend(settings(sql).map(|(name, value)| (name.to_owned(), value.to_owned())));
+            What::Sql(sql) => {
+                *state.asked.entry(sql.clone()).or_default() += 1;
+                if sql.starts_with("SET ") {
+                    let set = settings(sql).map(|(name, value)| (name.to_owned(), value.to_owned()));
+                    self.settings.extend(set);
+                } else {
+                    rows = metadata::answer(&state, self.shared.flavour, self.host, now, sql)?;
+                }
             }
-            What::Sql(sql) => rows = metadata::answer(&state, self.host, now, sql)?,
         }
         let host = Arc::clone(&state.hosts[self.host].name);
         Ok(Answer { statement: statement.number, host, value, rows })
@@ -161,19 +197,27 @@ impl Backend {
 fn work(shared: &Arc<Shared>, host: usize, takes: Duration) -> impl Future<Output = ()> + use<> {
     let shared = Arc::clone(shared);
     async move {
-        let (span, mut frozen) = {
-            let state = shared.lock();
-            let host = &state.hosts[host];
-            (host.latency / 2 + takes, host.frozen.subscribe())
-        };
-        shared.clock.sleep(span).await;
-        let _ = frozen.wait_for(|frozen| !frozen).await;
+        let way = shared.lock().hosts[host].latency / 2;
+        pause(&shared, host, way + takes).await;
     }
 }
 
-fn read_only() -> Error {
-    Error::new(ErrorKind::Statement, "cannot execute this in a read-only transaction")
-        .with_class(ErrorClass::ReadOnly)
-        .with_sqlstate("25006")
-        .with_outcome(TransactionOutcome::RolledBack)
+/// `span` of the time of `host`, which stands still while it is frozen.
+async fn pause(shared: &Shared, host: usize, span: Duration) {
+    let mut frozen = shared.lock().hosts[host].frozen.subscribe();
+    shared.clock.sleep(span).await;
+    let _ = frozen.wait_for(|frozen| !frozen).await;
+}
+
+fn read_only(engine: Engine) -> Error {
+    let refused = match engine {
+        Engine::Mysql => {
+            let text =
+                "The MySQL server is running with the --read-only option so it cannot execute this statement";
+            Error::new(ErrorKind::Statement, text).with_sqlstate("HY000").with_server_code(1290)
+        }
+        _ => Error::new(ErrorKind::Statement, "cannot execute this in a read-only transaction")
+            .with_sqlstate("25006"),
+    };
+    refused.with_class(ErrorClass::ReadOnly).with_outcome(TransactionOutcome::RolledBack)
 }

@@ -10,7 +10,6 @@ use super::client::FakeClient;
 use super::cluster::ScriptedCluster;
 use super::connection::FakeConnection;
 use super::connectors::parts;
-use super::names;
 use super::statement::Statement;
 use crate::config::{Settings, SettingsBuilder};
 use crate::connector::ConnectorCore;
@@ -195,7 +194,8 @@ impl Stage {
         left.count("callers held", core.cluster().held());
         left.count("sockets of sessions that were dropped", cluster.sessions().open);
         let endpoints = [cluster.endpoint(), cluster.reader_endpoint()];
-        let named = endpoints.iter().map(|name| HostInfo::new(name, names::PORT, HostRole::Unknown).key);
+        let port = cluster.flavour().port();
+        let named = endpoints.iter().map(|name| HostInfo::new(name, port, HostRole::Unknown).key);
         let hosts = (0..cluster.len()).map(|host| cluster.host(host).key);
         let leases: usize = hosts.chain(named).map(|host| core.cluster().registry().open(&host)).sum();
         left.count("leases of sessions that were dropped", leases);

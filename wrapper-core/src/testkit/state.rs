@@ -1,5 +1,6 @@
 //! The servers' side of a scripted cluster: hosts, the shared store, what each host believes.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -7,10 +8,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::counts::Ledgers;
+use super::flavour::Flavour;
 use super::ledger::{Change, Executed, Written};
 use super::names;
 use super::wire::Wire;
+use crate::driver::ConnectPurpose;
 use crate::env::{Environment, watch};
+use crate::error::Error;
 use crate::host::HostRole;
 
 /// How a host treats its clients.
@@ -21,10 +25,25 @@ pub enum Health {
     Up,
     /// Nobody listens: connects are refused.
     Down,
-    /// It listens but takes no connection yet (SQLSTATE 57P03).
+    /// It starts: PostgreSQL listens but takes no connection yet (SQLSTATE 57P03), MySQL does not listen.
     Starting,
     /// It refuses the credentials.
     Locked,
+}
+
+/// What becomes of a new connection to a host that is up.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum Door {
+    /// It is let in.
+    #[default]
+    Open,
+    /// Nobody answers it: the host accepts the socket, and that is all.
+    Hangs,
+    /// It is refused, with this error.
+    Refuses(Error),
+    /// The driver panics. For tests of what must survive that.
+    Panics,
 }
 
 /// What all parts of a scripted cluster share.
@@ -32,13 +51,14 @@ pub enum Health {
 pub(super) struct Shared {
     /// A clock, and the servers' own share of the seed; it has no resolver of the cluster, which would be a circle.
     pub(super) clock: Environment,
+    pub(super) flavour: Flavour,
     state: Mutex<State>,
 }
 
 impl Shared {
-    pub(super) fn new(hosts: usize, seed: u64) -> Self {
+    pub(super) fn new(flavour: Flavour, hosts: usize, seed: u64) -> Self {
         let clock = Environment::builder().seed(seed ^ 0x5eed).build();
-        let hosts: Vec<Host> = (0..hosts).map(Host::new).collect();
+        let hosts: Vec<Host> = (0..hosts).map(|index| Host::new(flavour, index)).collect();
         let state = State {
             counts: Ledgers::new(hosts.len()),
             hosts,
@@ -47,10 +67,11 @@ impl Shared {
             log: Vec::new(),
             lost: Vec::new(),
             executed: Vec::new(),
+            asked: BTreeMap::new(),
             stamp: 0,
             connections: 0,
         };
-        Self { clock, state: Mutex::new(state) }
+        Self { clock, flavour, state: Mutex::new(state) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -81,6 +102,8 @@ pub(super) struct State {
     /// Writes that a demoted host has acknowledged, and that no other host knows of.
     pub(super) lost: Vec<Written>,
     pub(super) executed: Vec<Executed>,
+    /// The library's own questions, and how often they were asked.
+    pub(super) asked: BTreeMap<String, u64>,
     pub(super) counts: Ledgers,
     stamp: u64,
     connections: u64,
@@ -138,13 +161,18 @@ pub(super) struct Host {
     /// Which host its topology names as the writer, and since when.
     pub(super) views: Vec<(Instant, Option<usize>)>,
     pub(super) frozen: watch::Sender<bool>,
+    /// How long a connect takes: two round trips unless told otherwise.
+    pub(super) connect: Option<Duration>,
+    pub(super) doors: Vec<(ConnectPurpose, Door)>,
+    /// Pings that the host has answered.
+    pub(super) pings: u64,
     pub(super) wires: Vec<Weak<Wire>>,
 }
 
 impl Host {
-    fn new(index: usize) -> Self {
+    fn new(flavour: Flavour, index: usize) -> Self {
         Self {
-            id: Arc::from(names::instance_id(index)),
+            id: Arc::from(flavour.host_id(index)),
             name: Arc::from(names::instance(index)),
             address: names::address(index),
             role: if index == 0 { HostRole::Writer } else { HostRole::Reader },
@@ -153,8 +181,16 @@ impl Host {
             lag: Duration::ZERO,
             views: Vec::new(),
             frozen: watch::Sender::new(false),
+            connect: None,
+            doors: Vec::new(),
+            pings: 0,
             wires: Vec::new(),
         }
+    }
+
+    pub(super) fn door(&self, purpose: ConnectPurpose) -> Door {
+        let door = self.doors.iter().find(|(of, _)| *of == purpose);
+        door.map(|(_, door)| door.clone()).unwrap_or_default()
     }
 
     pub(super) fn is_frozen(&self) -> bool {

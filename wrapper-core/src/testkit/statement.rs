@@ -23,6 +23,13 @@ pub enum What {
     Write(Change),
     /// Answers with the number of changes that are visible on the host.
     Read,
+    /// Answers with rows that come in one after the other; see [`FakeClient::rows`](super::FakeClient::rows).
+    Rows {
+        /// How many.
+        count: u32,
+        /// The time from one to the next.
+        every: Duration,
+    },
     /// Sets a value of the session.
     Set {
         /// Its name.
@@ -69,6 +76,11 @@ impl Statement {
         Self::new(number, What::Read)
     }
 
+    /// Reads `count` rows, one each `every`.
+    pub fn rows(number: u64, count: u32, every: Duration) -> Self {
+        Self::new(number, What::Rows { count, every })
+    }
+
     /// Sets a value of the session.
     pub fn set(number: u64, name: &str, value: &str) -> Self {
         Self::new(number, What::Set { name: name.to_owned(), value: value.to_owned() })
@@ -95,6 +107,7 @@ impl Statement {
             What::Write(Change::Append) => "append",
             What::Write(_) => "add",
             What::Read => "read",
+            What::Rows { .. } => "rows",
             What::Set { .. } => "set",
             What::Show(_) => "show",
             What::Sql(_) => "sql",

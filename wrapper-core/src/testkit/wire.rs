@@ -1,12 +1,15 @@
 //! The wire between a client's connection and its server, and what the client knows of what travels on it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::statement::{Answer, Statement, What, settings};
+use super::stream::Sent;
+use crate::dialect::Engine;
 use crate::driver::{ConnectPurpose, TransactionStatus};
 use crate::error::{Error, ErrorKind, Result, TransactionOutcome};
 
@@ -17,14 +20,19 @@ pub(super) struct Request {
     /// When it was sent, in the order of everything that happened.
     pub(super) sent: u64,
     pub(super) answer: oneshot::Sender<Result<Answer>>,
+    /// For a stream: where its rows go.
+    pub(super) rows: Option<mpsc::UnboundedSender<Sent>>,
 }
 
 /// Both ends of one connection hold it; either may cut it.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) purpose: ConnectPurpose,
+    engine: Engine,
     pub(super) killed: CancellationToken,
     pub(super) reset: CancellationToken,
+    /// Nothing comes through any more.
+    pub(super) stalled: AtomicBool,
     reason: OnceLock<Error>,
     client: Mutex<ClientSide>,
 }
@@ -42,11 +50,13 @@ pub(super) struct ClientSide {
 }
 
 impl Wire {
-    pub(super) fn new(purpose: ConnectPurpose) -> Self {
+    pub(super) fn new(purpose: ConnectPurpose, engine: Engine) -> Self {
         Self {
             purpose,
+            engine,
             killed: CancellationToken::new(),
             reset: CancellationToken::new(),
+            stalled: AtomicBool::new(false),
             reason: OnceLock::new(),
             client: Mutex::new(ClientSide {
                 status: TransactionStatus::Idle,
@@ -78,6 +88,15 @@ impl Wire {
         self.reset.cancel();
     }
 
+    /// Waits until either end has closed it.
+    pub(super) async fn cut(&self) {
+        tokio::select! {
+            biased;
+            () = self.reset.cancelled() => {}
+            () = self.killed.cancelled() => {}
+        }
+    }
+
     pub(super) fn is_cut(&self) -> bool {
         self.killed.is_cancelled() || self.reset.is_cancelled()
     }
@@ -99,6 +118,11 @@ impl Wire {
 
     pub(super) fn settings(&self) -> BTreeMap<String, String> {
         self.client().settings.clone()
+    }
+
+    /// Notes bytes that come beside the answer to a statement.
+    pub(super) fn received(&self, bytes: u64) {
+        self.client().bytes += bytes;
     }
 
     /// Notes that `statement` is being sent; says whether it runs inside a transaction.
@@ -136,7 +160,8 @@ impl Wire {
             (What::Sql(sql), Ok(_)) => {
                 client.settings.extend(settings(sql).map(|(name, value)| (name.to_owned(), value.to_owned())))
             }
-            (_, Err(_)) if client.status == TransactionStatus::Open => {
+            // In MySQL the transaction goes on without the statement.
+            (_, Err(_)) if self.engine != Engine::Mysql && client.status == TransactionStatus::Open => {
                 client.status = TransactionStatus::Failed;
             }
             _ => {}

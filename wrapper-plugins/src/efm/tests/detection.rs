@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use wrapper_core::ErrorKind;
+use wrapper_core::testkit::Door;
 
-use super::fake::{Door, World, ms};
+use super::world::{World, ms};
 use crate::efm::HostMonitoring;
 
 /// What timers and the driver may add.
@@ -31,7 +32,7 @@ async fn outage(
 ) -> (Duration, Duration) {
     let world = World::new();
     let server = world.server();
-    *server.connect_time.lock().unwrap() = ms(interval / 3);
+    server.set_connect_time(ms(interval / 3));
     let monitoring = monitoring(grace, interval, count);
     let other = world.client(&monitoring);
     let other = phase.map(|_| other.start(None));
@@ -113,7 +114,7 @@ async fn detection_keeps_to_the_formula_with_a_connect_slower_than_the_interval(
         for at in (0..3000).step_by(37) {
             let world = World::new();
             let server = world.server();
-            *server.connect_time.lock().unwrap() = ms(connect);
+            server.set_connect_time(ms(connect));
             let client = world.client(&monitoring(grace, interval, count).connect_timeout(ms(limit)));
             let call = client.start(None);
             sleep(ms(at)).await;
@@ -173,7 +174,7 @@ async fn a_healthy_slow_query_is_never_closed() {
     assert_eq!(world.log.silent(), 0);
     // One probe an interval, on one connection.
     assert_eq!(world.server().connects(), 1);
-    let pings = world.server().pings.lock().unwrap().len();
+    let pings = world.server().pings();
     assert!((35_900..=36_000).contains(&pings), "{pings} pings in 1800 s");
 }
 
@@ -198,7 +199,7 @@ async fn a_short_outage_resets_nothing_but_the_count() {
 #[tokio::test(start_paused = true)]
 async fn a_connect_that_hangs_is_a_failed_probe() {
     let world = World::new();
-    world.server().set_door(Door::Hang);
+    world.server().set_door(Door::Hangs);
     let began = Instant::now();
     let call = world.client(&monitoring(1000, 200, 3)).start(None);
     let took = call.silent_at().await - began;
@@ -209,7 +210,7 @@ async fn a_connect_that_hangs_is_a_failed_probe() {
 async fn a_longer_connect_timeout_is_used_for_connects_only() {
     let world = World::new();
     let server = world.server();
-    *server.connect_time.lock().unwrap() = ms(700);
+    server.set_connect_time(ms(700));
     let client = world.client(&monitoring(100, 200, 3).connect_timeout(ms(1000)));
     assert!(client.query(ms(5000)).await.is_ok());
     // With the default limit every connect fails, although the server answers them.
@@ -223,7 +224,7 @@ async fn an_answer_is_an_answer() {
         [ErrorKind::Login, ErrorKind::Busy, ErrorKind::Statement, ErrorKind::Config, ErrorKind::Plugin]
     {
         let world = World::new();
-        world.server().set_door(Door::Refuse(kind));
+        world.server().refuse(kind);
         let client = world.client(&monitoring(100, 200, 2));
         assert!(client.query(ms(60_000)).await.is_ok(), "{kind:?}");
         assert_eq!(world.log.silent(), 0, "{kind:?}");
@@ -232,12 +233,12 @@ async fn an_answer_is_an_answer() {
     }
     // Failing logins come once a second, not five times.
     let world = World::new();
-    world.server().set_door(Door::Refuse(ErrorKind::Login));
+    world.server().refuse(ErrorKind::Login);
     world.client(&monitoring(100, 200, 2)).query(ms(60_000)).await.unwrap();
     assert!(world.server().connects() <= 60, "{}", world.server().connects());
     // A refusal of the network is none.
     let world = World::new();
-    world.server().set_door(Door::Refuse(ErrorKind::Network));
+    world.server().refuse(ErrorKind::Network);
     let client = world.client(&monitoring(100, 200, 2));
     assert_eq!(client.query(ms(60_000)).await.unwrap_err().kind(), ErrorKind::HostSilent);
 }
@@ -248,7 +249,12 @@ async fn a_probe_connection_that_the_server_closes_is_opened_again_at_once() {
     let server = world.server();
     let call = world.client(&monitoring(100, 200, 1)).start(ms(3000));
     sleep(ms(1000)).await;
-    server.reset_next_ping.store(true, std::sync::atomic::Ordering::Relaxed);
+    // While a ping is on its way.
+    let answered = server.pings();
+    while server.pings() == answered {
+        sleep(ms(1)).await;
+    }
+    server.reset_monitors();
     assert!(call.end().await.0.is_ok());
     assert_eq!(server.connects(), 2);
     assert_eq!(world.log.silent(), 0);

@@ -1,14 +1,13 @@
 //! Several calls, connections and hosts.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use wrapper_core::ErrorKind;
 use wrapper_core::observe::Event;
 
-use super::fake::{HOST, OTHER, World, ms};
+use super::world::{HOST, OTHER, World, ms};
 use crate::efm::HostMonitoring;
 
 fn monitoring() -> HostMonitoring {
@@ -62,7 +61,7 @@ async fn calls_of_one_connection_are_closed_together() {
 async fn one_stalled_path_to_a_host_that_answers_is_not_its_silence() {
     let world = World::new();
     let (stalled, well) = (world.client(&monitoring()), world.client(&monitoring()));
-    stalled.connection.stalled.store(true, Ordering::Relaxed);
+    stalled.connection.stall();
     let lost = stalled.start(ms(5));
     assert!(well.query(ms(60_000)).await.is_ok());
     assert!(!lost.is_finished(), "`socket_timeout` is for this");
@@ -92,7 +91,7 @@ async fn a_thousand_connections_are_watched_over_one() {
     for call in calls {
         assert!(call.end().await.0.is_ok());
     }
-    assert_eq!(world.server().most_open.load(Ordering::Relaxed), 1);
+    assert_eq!(world.server().most_open(), 1);
     assert_eq!(world.server().connects(), 1);
 }
 
@@ -118,7 +117,7 @@ async fn a_connection_that_the_host_speaks_to_is_not_closed() {
     world.server().freeze();
     for _ in 0..100 {
         sleep(ms(100)).await;
-        client.connection.bytes.fetch_add(1, Ordering::Relaxed);
+        client.connection.receive(1);
     }
     assert!(!call.is_finished());
     assert_eq!(world.log.silent(), 0);
@@ -136,9 +135,9 @@ async fn bytes_since_the_first_failed_probe_put_the_verdict_off_once() {
     let (silent_call, spoken_call) = (silent.start(None), spoken.start(None));
     // Probes start at 1000, 1200 and 1400; the last one is over at 1600.
     sleep(ms(900)).await;
-    silent.connection.bytes.fetch_add(1, Ordering::Relaxed);
+    silent.connection.receive(1);
     sleep(ms(200)).await;
-    spoken.connection.bytes.fetch_add(1, Ordering::Relaxed);
+    spoken.connection.receive(1);
     let (silent_at, spoken_at) = (silent_call.silent_at().await, spoken_call.silent_at().await);
     assert!((ms(1600)..ms(1650)).contains(&(silent_at - began)), "{:?}", silent_at - began);
     assert!((ms(1800)..ms(1850)).contains(&(spoken_at - began)), "{:?}", spoken_at - began);
@@ -169,10 +168,10 @@ async fn bytes_restart_the_grace_when_asked_to() {
         let call = client.start(None);
         for _ in 0..100 {
             sleep(ms(100)).await;
-            client.connection.bytes.fetch_add(1, Ordering::Relaxed);
+            client.connection.receive(1);
         }
         // Restarted graces never end, so the host is never asked.
-        assert_eq!(world.server().connects(), u32::from(!restart));
+        assert_eq!(world.server().connects(), u64::from(!restart));
         world.server().freeze();
         let stopped = Instant::now();
         let took = call.silent_at().await - stopped;
@@ -184,10 +183,7 @@ async fn bytes_restart_the_grace_when_asked_to() {
 #[tokio::test(start_paused = true)]
 async fn host_states_are_told_in_pairs() {
     use std::sync::Mutex;
-    use wrapper_core::plugin::{
-        BuildContext, Chain, Connected, HostStateChange, MethodSet, OrderClass, Plugin, PluginFactory,
-    };
-    use wrapper_core::session::{Session, SessionOptions};
+    use wrapper_core::plugin::{Chain, HostStateChange, MethodSet, OrderClass, Plugin};
 
     #[derive(Debug, Default)]
     struct Listener(Mutex<Vec<bool>>);
@@ -202,34 +198,16 @@ async fn host_states_are_told_in_pairs() {
             MethodSet::NOTIFY
         }
         fn on_host_state(&self, change: &HostStateChange) {
-            assert_eq!(change.host.host(), HOST);
+            assert_eq!(change.host.host(), "instance-1.xyz.us-east-2.rds.amazonaws.com");
             self.0.lock().unwrap().push(change.up);
         }
     }
 
     let world = World::new();
     let listener = Arc::new(Listener::default());
-    let efm = monitoring()
-        .build(&BuildContext::new(
-            &world.cluster,
-            &wrapper_core::config::Settings::default(),
-            &wrapper_core::host::HostInfo::new("host", 5432, wrapper_core::host::HostRole::Unknown),
-        ))
-        .unwrap();
-    let chain = Arc::new(Chain::new(vec![Arc::clone(&listener) as _, efm], true).unwrap());
+    let efm = world.build(&monitoring()).unwrap();
     let client = world.client(&monitoring());
-    let connected = Connected::new(
-        Arc::clone(&client.connection) as _,
-        wrapper_core::host::HostInfo::new(HOST, 5432, wrapper_core::host::HostRole::Writer),
-        1,
-    );
-    let _session = Session::<super::fake::FakeConnection>::new(
-        connected,
-        chain,
-        world.cluster.clone(),
-        SessionOptions::default(),
-    )
-    .unwrap();
+    let told = world.client_through(HOST, Chain::new(vec![Arc::clone(&listener) as _, efm], true).unwrap());
     let states = || listener.0.lock().unwrap().clone();
     world.server().freeze();
     assert_eq!(client.query(None).await.unwrap_err().kind(), ErrorKind::HostSilent);
@@ -239,4 +217,5 @@ async fn host_states_are_told_in_pairs() {
     world.server().thaw();
     assert!(world.client(&monitoring()).query(ms(2000)).await.is_ok());
     assert_eq!(states(), [false, true]);
+    drop(told);
 }

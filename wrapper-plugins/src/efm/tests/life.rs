@@ -1,13 +1,13 @@
 //! Tasks, probe connections, budget: what is there when, and that it goes away.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use wrapper_core::ErrorKind;
-use wrapper_core::plugin::{BuildContext, MethodSet, OrderClass, PluginFactory};
+use wrapper_core::plugin::{MethodSet, OrderClass};
+use wrapper_core::testkit::Door;
 
-use super::fake::{Door, HOST, OTHER, World, ms};
+use super::world::{HOST, OTHER, World, ms};
 use crate::efm::HostMonitoring;
 
 fn monitoring() -> HostMonitoring {
@@ -24,7 +24,7 @@ async fn a_cancelled_call_leaves_nothing_behind() {
         assert_eq!(world.monitors().watched(), 0);
     }
     sleep(Duration::from_secs(60)).await;
-    assert!(!client.session.is_closed(), "nobody was waiting when the series would have ended");
+    assert!(!client.session().is_closed(), "nobody was waiting when the series would have ended");
     assert_eq!(world.log.silent(), 0);
     assert_eq!((world.server().open(), world.monitors().probing()), (0, 0));
 }
@@ -47,7 +47,7 @@ async fn without_a_grace_short_calls_share_one_connection_and_one_probe_an_inter
     for _ in 0..1000 {
         client.query(ms(10)).await.unwrap();
     }
-    let pings = world.server().pings.lock().unwrap().len();
+    let pings = world.server().pings();
     assert_eq!(world.server().connects(), 1);
     assert!((40..=60).contains(&pings), "{pings} pings in 10 s");
 }
@@ -107,7 +107,7 @@ async fn the_end_of_the_cluster_ends_monitors_and_probes() {
         assert_eq!((world.cluster.task_count(), world.monitors().monitors()), (0, 0));
         assert_eq!((world.server().open(), world.cluster.budget().used()), (0, 0));
         // Calls go on, unwatched by any task.
-        client.query(ms(5)).await.unwrap();
+        world.client(&monitoring()).query(ms(5)).await.unwrap();
         assert_eq!((world.cluster.task_count(), world.monitors().monitors()), (0, 0));
         call.abort();
     }
@@ -147,7 +147,7 @@ async fn at_the_cap_probes_take_turns() {
     let here = world.client_on(HOST, &monitoring()).start(None);
     let there = world.client_on(OTHER, &monitoring()).start(ms(60_000));
     sleep(Duration::from_secs(30)).await;
-    let pings = [HOST, OTHER].map(|host| world.driver.server(host).pings.lock().unwrap().len());
+    let pings = [HOST, OTHER].map(|host| world.server_of(host).pings());
     assert!(pings.iter().all(|pings| *pings >= 100), "{pings:?}");
     world.server().freeze();
     here.silent_at().await;
@@ -158,7 +158,7 @@ async fn at_the_cap_probes_take_turns() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_a_probe_is_survived() {
     let world = World::new();
-    world.server().set_door(Door::Panic);
+    world.server().set_door(Door::Panics);
     let client = world.client(&monitoring());
     let call = client.start(None);
     sleep(Duration::from_secs(20)).await;
@@ -175,8 +175,12 @@ async fn a_panic_in_a_probe_is_survived() {
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_kill_does_not_save_the_others() {
     let world = World::new();
-    world.server().panics_on_kill.store(true, Ordering::Relaxed);
-    let calls: Vec<_> = (0..3).map(|_| world.client(&monitoring()).start(None)).collect();
+    let calls = (0..3).map(|_| {
+        let client = world.client(&monitoring());
+        client.connection.panic_when_killed();
+        client.start(None)
+    });
+    let calls: Vec<_> = calls.collect();
     world.server().freeze();
     for call in calls {
         call.silent_at().await;
@@ -187,14 +191,7 @@ async fn a_panic_in_kill_does_not_save_the_others() {
 #[tokio::test(start_paused = true)]
 async fn switched_off_it_subscribes_to_nothing() {
     let world = World::new();
-    let plugin = monitoring()
-        .enabled(false)
-        .build(&BuildContext::new(
-            &world.cluster,
-            &wrapper_core::config::Settings::default(),
-            &wrapper_core::host::HostInfo::new("host", 5432, wrapper_core::host::HostRole::Unknown),
-        ))
-        .unwrap();
+    let plugin = world.build(&monitoring().enabled(false)).unwrap();
     assert_eq!((plugin.name(), plugin.subscriptions()), ("efm", MethodSet::NONE));
     assert_eq!(plugin.class(), OrderClass::Monitoring);
     let client = world.client(&monitoring().enabled(false));
@@ -214,13 +211,7 @@ async fn settings_out_of_range_are_refused_by_name() {
         (monitoring().connect_timeout(Duration::ZERO), "`monitoring_connect_timeout=0ns`"),
     ];
     for (monitoring, part) in wrong {
-        let error = monitoring
-            .build(&BuildContext::new(
-                &world.cluster,
-                &wrapper_core::config::Settings::default(),
-                &wrapper_core::host::HostInfo::new("host", 5432, wrapper_core::host::HostRole::Unknown),
-            ))
-            .unwrap_err();
+        let error = world.build(&monitoring).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         assert!(error.message().contains(part) && error.message().contains("at least"), "{error}");
     }

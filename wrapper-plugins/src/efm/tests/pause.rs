@@ -2,7 +2,7 @@
 
 use tokio::time::{advance, sleep};
 
-use super::fake::{World, ms};
+use super::world::{World, ms};
 use crate::efm::HostMonitoring;
 
 fn monitoring(count: u32) -> HostMonitoring {
@@ -13,7 +13,7 @@ fn monitoring(count: u32) -> HostMonitoring {
 async fn an_answer_that_is_read_after_a_pause_counts() {
     let world = World::new();
     let server = world.server();
-    *server.round_trip.lock().unwrap() = ms(50);
+    server.set_round_trip(ms(50));
     let call = world.client(&monitoring(1)).start(ms(60_000));
     // The probe connection is there when the first pause comes.
     sleep(ms(1150)).await;

@@ -8,7 +8,7 @@ use wrapper_core::driver::DriverConnection;
 use wrapper_core::env::Environment;
 use wrapper_core::host::{HostInfo, HostRole};
 
-use super::fake::World;
+use super::world::World;
 use crate::efm::HostMonitoring;
 use crate::efm::config::Parameters;
 use crate::efm::desk::Desk;
