@@ -1,10 +1,10 @@
-//! Clusters for tests: real local PostgreSQL and MariaDB clusters, a simulated one, and a fault proxy.
+//! Clusters for tests: real local PostgreSQL and MySQL-family clusters, a simulated one, and a fault proxy.
 //!
 //! * [`LocalCluster`]: three real PostgreSQL servers with streaming replication that can be crashed, frozen,
 //!   cut off and promoted, and that answer as Aurora PostgreSQL or as an RDS Multi-AZ DB cluster (Linux only:
 //!   it needs the addresses 127.x.y.z and `/proc`).
-//! * [`MySqlCluster`]: the same with three real MariaDB servers, which answer as Aurora MySQL or as an RDS Multi-AZ DB
-//!   cluster for MySQL.
+//! * [`MySqlCluster`]: the same with three real MariaDB or MySQL servers, which answer as Aurora MySQL or as an RDS
+//!   Multi-AZ DB cluster for MySQL.
 //! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
 //!   installation, starts in milliseconds.
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.

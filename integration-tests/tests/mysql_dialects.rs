@@ -9,6 +9,7 @@ mod mysql_support;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use integration_tests::mysql::MySqlKind;
 use integration_tests::{Flavour, MySqlCluster, NodeId};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Row, Value};
@@ -103,12 +104,16 @@ fn writer(topology: &Topology) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mariadb_has_roles_and_no_topology() {
+async fn a_plain_cluster_has_roles_and_no_topology() {
     let cluster = MySqlCluster::builder().start().await.unwrap();
+    let plain = match cluster.kind() {
+        MySqlKind::MariaDb => DialectId::Mariadb,
+        MySqlKind::MySql => DialectId::Mysql,
+    };
     for (node, role) in [(N1, HostRole::Writer), (N2, HostRole::Reader)] {
         let connection = Bare::connect(&cluster, node).await;
         let dialect = detected(&connection, EndpointHint::Other).await.unwrap().dialect;
-        assert_eq!(dialect.id(), DialectId::Mariadb);
+        assert_eq!(dialect.id(), plain);
         let rows = connection.fetch_text(dialect.role_query(), soon()).await.unwrap();
         assert_eq!(dialect.parse_role(&rows).unwrap(), role);
     }
@@ -170,7 +175,8 @@ async fn a_missing_grant_is_told_with_the_statement_that_mends_it() {
     let cluster = MySqlCluster::builder().flavour(Flavour::MultiAz).start().await.unwrap();
     let mut admin = cluster.connect_superuser(N1).await.unwrap();
     admin.query_drop("REVOKE SELECT ON mysql.rds_topology FROM app").await.unwrap();
-    admin.query_drop("REVOKE REPLICA MONITOR ON *.* FROM app").await.unwrap();
+    let rights = cluster.kind().replication_rights();
+    admin.query_drop(format!("REVOKE {rights} ON *.* FROM app")).await.unwrap();
     let provider = provider(&cluster, DialectId::RdsMultiAzMysqlCluster);
     let connection = Bare::connect(&cluster, N1).await;
 
@@ -181,8 +187,8 @@ async fn a_missing_grant_is_told_with_the_statement_that_mends_it() {
     let status = provider.refresh(&connection, soon()).await.unwrap_err();
     assert!(status.to_string().contains("GRANT REPLICATION CLIENT ON *.* TO 'app'@'%'"), "{status}");
 
-    // MariaDB calls this right by another name; the table's is the same.
-    admin.query_drop("GRANT REPLICA MONITOR ON *.* TO app").await.unwrap();
+    // MariaDB calls this right by other names; the table's is the same.
+    admin.query_drop(format!("GRANT {rights} ON *.* TO app")).await.unwrap();
     let connection = Bare::connect(&cluster, N1).await;
     let table = provider.refresh(&connection, soon()).await.unwrap_err();
     assert!(table.to_string().contains(statement), "{table}");

@@ -18,10 +18,10 @@ pub enum Error {
         /// The places looked at.
         searched: String,
     },
-    /// No MariaDB server programs on this machine.
+    /// No MariaDB or MySQL server programs on this machine.
     #[error(
-        "no MariaDB server programs (mariadbd, mariadb-install-db) found; looked in {searched}; install the Debian \
-         package `mariadb-server`, or set MYSQLD to the path of mariadbd"
+        "no MariaDB server (mariadbd, with mariadb-install-db) and no MySQL server (mysqld, 8.4 or newer) found; looked \
+         in {searched}; install the Debian package `mariadb-server`, or set MYSQLD to the path of either server"
     )]
     NoMySql {
         /// The places looked at.

@@ -12,7 +12,8 @@ members() {
   for p in /proc/[0-9]*; do
     read -r name 2>/dev/null <"$p/comm" || continue
     case $name in
-      mariadb* | mysqld*) ;;
+      # The last: a server of another system that was started by that system's loader.
+      mariadb* | mysqld* | ld-linux*) ;;
       postgres* | postmaster | initdb | pg_*) [ "$1" = mysql ] && continue ;;
       *) continue ;;
     esac

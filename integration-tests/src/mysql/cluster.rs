@@ -14,7 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::conf::{Role, SUPERUSER, Settings, first_statements};
 use super::control::{self, Control};
 use super::front::Front;
+use super::kind::MySqlKind;
 use super::options::{Builder, Options};
+use super::place::Programs;
 use super::server::Server;
 use super::start::START_LIMIT;
 use super::topology::Topology;
@@ -28,7 +30,7 @@ use crate::verbs::NodeId;
 /// How long a statement of the harness, or a connect, may take.
 pub(crate) const CONTROL_LIMIT: Duration = Duration::from_secs(5);
 
-/// Three running MariaDB servers; dropping it ends them and removes their files.
+/// Three running MariaDB or MySQL servers; dropping it ends them and removes their files.
 ///
 /// Verbs that change roles (`fail_over`, `planned_switchover`, `promote`, `rejoin`) run one at a time, in a task
 /// of the cluster's own: dropping their future leaves nothing half done.
@@ -43,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) root: PathBuf,
     pub(crate) port: u16,
     pub(crate) hash: String,
+    pub(crate) programs: Programs,
     pub(crate) servers: Vec<Server>,
     pub(crate) instances: Vec<String>,
     /// One before each server of a flavour with metadata of its own, or none at all.
@@ -134,6 +137,16 @@ impl MySqlCluster {
         self.inner.server(node).server_id
     }
 
+    /// Family of the servers.
+    pub fn kind(&self) -> MySqlKind {
+        self.inner.kind()
+    }
+
+    /// Name and version of the servers, such as `MariaDB 10.11.14` or `MySQL 8.4.3`.
+    pub fn server_version(&self) -> String {
+        format!("{} {}", self.kind().name(), self.inner.programs.version)
+    }
+
     /// Port of all nodes.
     pub fn port(&self) -> u16 {
         self.inner.port
@@ -222,6 +235,10 @@ impl Inner {
         &self.servers[node.index()]
     }
 
+    pub(crate) fn kind(&self) -> MySqlKind {
+        self.programs.kind
+    }
+
     pub(crate) fn writer(&self) -> NodeId {
         NodeId::ALL[self.writer.load(Ordering::Acquire)]
     }
@@ -254,13 +271,14 @@ impl Inner {
     fn configure_at(&self, node: NodeId, role: Role, address: SocketAddr) -> Result<(), Error> {
         let server = self.server(node);
         let settings = Settings {
+            kind: self.kind(),
             options: &self.options,
             address,
             reported: self.clients_reach[node.index()],
             server_id: server.server_id,
             role,
         };
-        server.configure(&settings, &first_statements(&self.secret))
+        server.configure(&settings, &first_statements(self.kind(), &self.secret))
     }
 
     /// Starts a server and waits until it accepts connections; from then on its front does, too.
@@ -294,7 +312,7 @@ impl Inner {
 
     /// A connection of the harness to a node.
     pub(crate) async fn control(&self, node: NodeId) -> Result<Control, Error> {
-        Control::connect(node, self.server(node).address, &self.secret, CONTROL_LIMIT).await
+        Control::connect((node, self.kind()), self.server(node).address, &self.secret, CONTROL_LIMIT).await
     }
 
     /// Runs a verb in a task of its own, ended only by the end of the cluster.

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+use super::kind::MySqlKind;
 use super::options::Options;
 use crate::verbs::Flavour;
 
@@ -15,8 +16,8 @@ pub(crate) const SUPERUSER: &str = "root";
 /// The schema in which the harness tries writes.
 pub(crate) const HARNESS_SCHEMA: &str = "rds_harness";
 
-/// The version that the fronts of RDS and Aurora give. The servers themselves cannot: a replica of a server that calls
-/// itself 8.0 takes it for one without MariaDB's GTIDs.
+/// The version that the fronts of RDS and Aurora give. The servers themselves cannot: a MariaDB replica of a server that
+/// calls itself 8.0 takes it for one without MariaDB's GTIDs.
 pub(crate) const IMITATED_VERSION: &str = "8.0.39";
 
 /// In which role a server comes up.
@@ -33,6 +34,7 @@ pub(crate) enum Role {
 /// What a server's settings depend on besides the options.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings<'a> {
+    pub(crate) kind: MySqlKind,
     pub(crate) options: &'a Options,
     pub(crate) address: SocketAddr,
     /// Where clients reach the server: what RDS enters as `report_host`.
@@ -44,6 +46,10 @@ pub(crate) struct Settings<'a> {
 impl Settings<'_> {
     pub(crate) fn my_cnf(&self) -> String {
         let mut conf = String::from(BASE);
+        conf.push_str(match self.kind {
+            MySqlKind::MariaDb => MARIADB,
+            MySqlKind::MySql => MYSQL,
+        });
         let mut set = |name: &str, value: &str| {
             // A String takes everything.
             let _ = writeln!(conf, "{name}={value}");
@@ -53,14 +59,20 @@ impl Settings<'_> {
         set("server_id", &self.server_id.to_string());
         set("max_connections", &self.options.max_connections.to_string());
         set("read_only", if self.role == Role::Reader { "ON" } else { "OFF" });
-        set("rpl_semi_sync_master_enabled", if self.role == Role::Writer { "ON" } else { "OFF" });
+        set(self.kind.acknowledges(), "ON");
+        set(self.kind.waits(), if self.role == Role::Writer { "ON" } else { "OFF" });
         match self.options.flavour {
             Flavour::Plain | Flavour::Aurora => {}
             Flavour::MultiAz => set("report_host", &self.reported.ip().to_string()),
         }
-        if self.options.tls.is_some() {
-            set("ssl_cert", "server.crt");
-            set("ssl_key", "server.key");
+        match (&self.options.tls, self.kind) {
+            (Some(_), _) => {
+                set("ssl_cert", "server.crt");
+                set("ssl_key", "server.key");
+            }
+            // It would offer TLS with a certificate of its own making.
+            (None, MySqlKind::MySql) => set("tls_version", ""),
+            (None, MySqlKind::MariaDb) => {}
         }
         for (name, value) in &self.options.server_settings {
             set(name, value);
@@ -71,11 +83,12 @@ impl Settings<'_> {
 
 /// The statements that a server runs before it lets anybody in, one a line: the user of the harness, which replication
 /// needs before it has brought anything else.
-pub(crate) fn first_statements(password: &str) -> String {
+pub(crate) fn first_statements(kind: MySqlKind, password: &str) -> String {
     format!(
         "SET sql_log_bin=0;\n\
-         CREATE OR REPLACE USER '{HARNESS}'@'%' IDENTIFIED BY '{password}';\n\
-         GRANT ALL PRIVILEGES ON *.* TO '{HARNESS}'@'%' WITH GRANT OPTION;\n"
+         {};\n\
+         GRANT ALL PRIVILEGES ON *.* TO '{HARNESS}'@'%' WITH GRANT OPTION;\n",
+        kind.create_harness(password)
     )
 }
 
@@ -91,26 +104,53 @@ character_set_server=utf8mb4
 default_time_zone=+00:00
 log_bin=binlog
 relay_log=relay
-binlog_format=ROW
-log_slave_updates=ON
-expire_logs_days=0
 sync_binlog=0
+innodb_flush_log_at_trx_commit=2
+innodb_flush_method=fsync
+innodb_doublewrite=OFF
+innodb_buffer_pool_size=32M
+innodb_use_native_aio=OFF
+performance_schema=ON
+performance_schema_instrument='%=OFF'
+";
+
+const MARIADB: &str = "\
+binlog_format=ROW
+expire_logs_days=0
+log_slave_updates=ON
 gtid_domain_id=0
 gtid_strict_mode=ON
 skip_slave_start=ON
 slave_net_timeout=4
-rpl_semi_sync_slave_enabled=ON
 rpl_semi_sync_slave_kill_conn_timeout=1
 rpl_semi_sync_master_wait_point=AFTER_SYNC
 rpl_semi_sync_master_wait_no_slave=ON
 rpl_semi_sync_master_timeout=4000000000
 loose_init_rpl_role=MASTER
-innodb_flush_log_at_trx_commit=2
-innodb_flush_method=fsync
-innodb_doublewrite=OFF
 innodb_log_file_size=8M
-innodb_buffer_pool_size=32M
-innodb_use_native_aio=OFF
-performance_schema=ON
-performance_schema_instrument='%=OFF'
+";
+
+/// A node that is built anew takes its own old transactions from the logs, too. What it received and had not applied is
+/// asked for again: after a crash nobody knows how much of it is whole.
+const MYSQL: &str = "\
+mysqlx=OFF
+auto_generate_certs=OFF
+secure_file_priv=NULL
+event_scheduler=OFF
+binlog_expire_logs_seconds=0
+log_replica_updates=ON
+gtid_mode=ON
+enforce_gtid_consistency=ON
+replicate_same_server_id=ON
+relay_log_recovery=ON
+skip_replica_start=ON
+replica_net_timeout=4
+replica_preserve_commit_order=ON
+plugin_load_add=semisync_source.so
+plugin_load_add=semisync_replica.so
+rpl_semi_sync_source_wait_point=AFTER_SYNC
+rpl_semi_sync_source_wait_no_replica=ON
+rpl_semi_sync_source_wait_for_replica_count=1
+rpl_semi_sync_source_timeout=4000000000
+innodb_redo_log_capacity=8M
 ";

@@ -9,12 +9,14 @@ use mysql_async::{Conn, OptsBuilder, Row};
 
 use super::Error;
 use super::conf::HARNESS;
+use super::kind::MySqlKind;
 use crate::verbs::NodeId;
 
 /// A connection of the harness; dropping it closes it.
 #[derive(Debug)]
 pub(crate) struct Control {
     node: NodeId,
+    pub(crate) kind: MySqlKind,
     conn: Conn,
     limit: Duration,
 }
@@ -22,14 +24,14 @@ pub(crate) struct Control {
 impl Control {
     /// Connects to a node; `limit` holds for this and for each later statement.
     pub(crate) async fn connect(
-        node: NodeId,
+        (node, kind): (NodeId, MySqlKind),
         address: SocketAddr,
         password: &str,
         limit: Duration,
     ) -> Result<Self, Error> {
         let options = options(address).user(Some(HARNESS)).pass(Some(password));
         let conn = within(limit, "connect", node, Conn::new(options)).await?;
-        Ok(Self { node, conn, limit })
+        Ok(Self { node, kind, conn, limit })
     }
 
     /// Runs a statement that answers nothing.

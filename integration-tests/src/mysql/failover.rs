@@ -52,8 +52,7 @@ impl MySqlCluster {
         self.inner.switch_in_task(Loss::Fault(fault), None).await
     }
 
-    /// Stops the writer as an administrator does, when its replicas have been sent everything, and promotes a chosen
-    /// node after the promotion time. The old writer comes back as a reader later.
+    /// Stops the writer as an administrator does and promotes a chosen node after the promotion time. The old writer comes back as a reader later.
     ///
     /// # Errors
     /// When `to` is the writer or does not run, or a step takes too long.
@@ -183,9 +182,7 @@ impl Inner {
             Loss::Planned => {
                 let mut control = self.control(writer).await?;
                 control.allow(STEP_LIMIT);
-                // Commits that wait for a replica while clients are sent away are acknowledged or not; either way the
-                // replicas have them.
-                control.run("stop", "SHUTDOWN WAIT FOR ALL SLAVES").await?;
+                control.run("stop", control.kind.shut_down()).await?;
                 self.server(writer).until_ended(STEP_LIMIT).await?;
                 self.shut_front(writer).await;
                 self.mark_lost(writer);
@@ -262,9 +259,7 @@ impl Inner {
         let Candidate { node, mut control, .. } = chosen;
         self.configure(node, Role::Writer)?;
         let position = if tuning.restart_on_promote {
-            control.run("promote", "STOP SLAVE").await?;
-            control.run("promote", "RESET SLAVE ALL").await?;
-            let position = control.position().await?;
+            let position = control.leave().await?;
             drop(control);
             self.stop_reader(node).await?;
             control = self.bring_up(node, START_LIMIT).await?;

@@ -1,4 +1,4 @@
-//! Three real MariaDB servers with GTID replication and semi-synchronous commit, for tests that need real faults.
+//! Three real MariaDB or MySQL servers with GTID replication and semi-synchronous commit, for tests that need real faults.
 //!
 //! A commit waits, after its log is written and before it becomes visible, until one of the two replicas has it; a
 //! writer without a replica waits for ever rather than go on alone. The replica that has received most is promoted,
@@ -28,6 +28,7 @@ mod conf;
 mod control;
 mod failover;
 mod front;
+mod kind;
 mod options;
 mod place;
 mod rejoin;
@@ -40,4 +41,5 @@ mod verbs;
 
 pub use crate::local::{ConnectionFilter, Credentials, Error, Truth};
 pub use cluster::MySqlCluster;
+pub use kind::MySqlKind;
 pub use options::Builder;

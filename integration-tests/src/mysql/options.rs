@@ -120,7 +120,7 @@ impl Builder {
         Self(Options::default())
     }
 
-    /// As what the cluster answers (default: plain MariaDB).
+    /// As what the cluster answers (default: as the plain server that it is).
     pub fn flavour(mut self, flavour: Flavour) -> Self {
         self.0.flavour = flavour;
         self
@@ -233,7 +233,7 @@ impl Builder {
     /// Starts the servers; returns when both replicas have the application's database and commits wait for them.
     ///
     /// # Errors
-    /// When MariaDB is not installed, a setting cannot be, or a server does not come up.
+    /// When neither MariaDB nor MySQL is installed, a setting cannot be, or a server does not come up.
     ///
     /// # Cancellation
     /// Dropping the future ends what was started.

@@ -8,7 +8,6 @@ use super::Error;
 use super::cluster::{Inner, MySqlCluster};
 use super::conf::Role;
 use super::control::Control;
-use super::replication::POSITION;
 use super::start::START_LIMIT;
 use crate::verbs::NodeId;
 
@@ -127,7 +126,7 @@ impl Inner {
     pub(crate) async fn rejoin_to(self: &Arc<Self>, node: NodeId, writer: NodeId) -> Result<(), Error> {
         let server = self.server(node);
         self.kill(node).await?;
-        let written = self.control(writer).await?.text("position", POSITION).await?.unwrap_or_default();
+        let written = self.control(writer).await?.written().await?;
         let obstacle = match self.resume(node, writer, &written).await {
             Ok(true) => None,
             Ok(false) => Some("it has transactions that the new writer lacks".to_owned()),

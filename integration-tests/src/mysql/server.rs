@@ -1,4 +1,4 @@
-//! One MariaDB server of a cluster: its folder, its settings, its process.
+//! One server of a cluster: its folder, its settings, its process.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use nix::sys::signal::Signal;
 use super::Error;
 use super::conf::Settings;
 use super::control::Control;
+use super::kind::MySqlKind;
 use super::place::Programs;
 use crate::local::place::Account;
 use crate::local::processes;
@@ -71,6 +72,10 @@ impl Server {
             process: Mutex::default(),
             epoch: AtomicUsize::new(0),
         })
+    }
+
+    pub(crate) fn kind(&self) -> MySqlKind {
+        self.programs.kind
     }
 
     pub(crate) fn epoch(&self) -> usize {
@@ -154,7 +159,7 @@ impl Server {
         let end = Instant::now() + limit;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            let error = match Control::connect(self.node, address, password, left).await {
+            let error = match Control::connect((self.node, self.kind()), address, password, left).await {
                 Ok(control) => return Ok(control),
                 Err(error) => error,
             };

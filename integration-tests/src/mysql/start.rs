@@ -12,7 +12,6 @@ use super::conf::{HARNESS_SCHEMA, Role, SUPERUSER};
 use super::front::Front;
 use super::options::Options;
 use super::place::Programs;
-use super::replication::POSITION;
 use super::server::Server;
 use super::topology::{Row, Topology};
 use super::{Error, control::Control};
@@ -101,6 +100,7 @@ impl MySqlCluster {
             names: NameTable::new(),
             topology,
             secret,
+            programs,
             writer: AtomicUsize::new(first.index()),
             reader: AtomicUsize::new(others[0].index()),
             promotions: Mutex::default(),
@@ -115,7 +115,7 @@ impl MySqlCluster {
         // From here on dropping it cleans up.
         let cluster = MySqlCluster { inner: Arc::new(inner) };
         cluster.inner.enter_names();
-        cluster.inner.create_data(&programs, account).await?;
+        cluster.inner.create_data(account).await?;
         cluster.inner.come_up(first, others).await?;
         Ok(cluster)
     }
@@ -137,20 +137,18 @@ impl Inner {
         self.root.join("seed")
     }
 
-    async fn create_data(self: &Arc<Self>, programs: &Programs, account: Account) -> Result<(), Error> {
+    async fn create_data(self: &Arc<Self>, account: Account) -> Result<(), Error> {
         let seed = self.seed();
-        let mut command = account.command(&programs.installer);
+        let programs = &self.programs;
+        let program = programs.installer.as_ref().unwrap_or(&programs.server);
+        let mut command = account.command(program);
         command.arg("--no-defaults").arg(format!("--datadir={}", seed.display()));
-        command.args(["--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"]);
-        command.args([
-            "--innodb-log-file-size=8M",
-            "--innodb-use-native-aio=OFF",
-            "--innodb-flush-method=fsync",
-        ]);
         command.arg(format!("--tmpdir={}", self.root.display()));
+        command.args(["--skip-name-resolve", "--innodb-use-native-aio=OFF", "--innodb-flush-method=fsync"]);
+        command.args(self.kind().installs());
         command.current_dir(&self.root).env("LC_ALL", "C").stdin(Stdio::null());
         let run = tokio::process::Command::from(command).kill_on_drop(true).output();
-        let program = "mariadb-install-db";
+        let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let output = match tokio::time::timeout(START_LIMIT, run).await {
             Ok(output) => output.map_err(Error::io(format!("run {program}")))?,
             Err(_) => return Err(Error::Deadline { what: format!("{program} ends"), limit: START_LIMIT }),
@@ -161,7 +159,14 @@ impl Inner {
             let tail: Vec<&str> = text.lines().rev().take(12).collect();
             let output_end = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
             let status = output.status.to_string();
-            return Err(Error::Program { program: program.to_owned(), status, output: output_end });
+            return Err(Error::Program { program, status, output: output_end });
+        }
+        // MySQL's identity of a server; each makes its own, again when it is built anew.
+        match std::fs::remove_file(seed.join("auto.cnf")) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove auto.cnf")(error));
+            }
+            _ => {}
         }
         let inner = Arc::clone(self);
         let copied = tokio::task::spawn_blocking(move || {
@@ -182,7 +187,7 @@ impl Inner {
             writer.run("set up", &statement).await?;
         }
         let source = self.server(first).address;
-        let written = writer.text("position", POSITION).await?.unwrap_or_default();
+        let written = writer.written().await?;
         let attach = async |node: NodeId, mut control: Control| {
             control.follow(source, &self.secret).await?;
             self.until_streaming(node, &mut control, &written, START_LIMIT).await
@@ -190,17 +195,16 @@ impl Inner {
         tokio::try_join!(biased; attach(others[0], two), attach(others[1], three))?;
         self.configure(first, Role::Writer)?;
         // From now on commits wait for a replica, the first one of which is this.
-        writer.run("set up", "SET GLOBAL rpl_semi_sync_master_enabled = ON").await?;
+        writer.wait_for_replicas(true).await?;
         writer.run("first write", &first_write()).await
     }
 
     fn users_and_schemas(&self) -> Vec<String> {
         let (user, database) = (&self.options.user, &self.options.database);
         let password = self.options.password.replace('\\', "\\\\").replace('\'', "''");
-        let mut statements = vec![
-            // Anonymous and passwordless users of the installation.
-            "DELETE FROM mysql.global_priv WHERE User NOT IN ('rdsadmin', 'mariadb.sys')".to_owned(),
-            "FLUSH PRIVILEGES".to_owned(),
+        let mut statements: Vec<String> =
+            self.kind().drop_installed_users().iter().map(|sql| (*sql).to_owned()).collect();
+        statements.extend([
             format!("CREATE USER '{SUPERUSER}'@'%' IDENTIFIED BY '{}'", self.secret),
             format!("GRANT ALL PRIVILEGES ON *.* TO '{SUPERUSER}'@'%' WITH GRANT OPTION"),
             format!("CREATE USER '{user}'@'%' IDENTIFIED BY '{password}'"),
@@ -210,7 +214,7 @@ impl Inner {
             format!(
                 "CREATE TABLE {HARNESS_SCHEMA}.accepting (at timestamp(6) NOT NULL DEFAULT now(6)) ENGINE=InnoDB"
             ),
-        ];
+        ]);
         if self.options.flavour == Flavour::MultiAz {
             statements.push(
                 "CREATE TABLE mysql.rds_topology (id varchar(32) NOT NULL PRIMARY KEY, \
@@ -224,8 +228,8 @@ impl Inner {
                 statements.push(row);
             }
             statements.push(format!("GRANT SELECT ON mysql.rds_topology TO '{user}'@'%'"));
-            // What MySQL's REPLICATION CLIENT allows is two rights in MariaDB.
-            statements.push(format!("GRANT BINLOG MONITOR, REPLICA MONITOR ON *.* TO '{user}'@'%'"));
+            let rights = self.kind().replication_rights();
+            statements.push(format!("GRANT {rights} ON *.* TO '{user}'@'%'"));
         }
         statements
     }

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use super::cluster::{CONTROL_LIMIT, Inner, MySqlCluster};
 use super::conf::HARNESS;
-use super::replication::POSITION;
 use super::server::TICK;
 use super::{ConnectionFilter, Error, Truth};
 use crate::verbs::NodeId;
@@ -86,7 +85,7 @@ impl MySqlCluster {
     /// [`Error::Deadline`] with what the replica complains of.
     pub async fn wait_until_caught_up(&self, node: NodeId, within: Duration) -> Result<(), Error> {
         let mut writer = self.inner.control(self.writer()).await?;
-        let written = writer.text("position", POSITION).await?.unwrap_or_default();
+        let written = writer.written().await?;
         let mut replica = self.inner.control(node).await?;
         replica.wait_for(&written, within).await
     }
@@ -154,10 +153,8 @@ impl Inner {
             }
         }
         // What the writer itself counts: each of them acknowledges.
-        let sql = "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS \
-                   WHERE VARIABLE_NAME = 'RPL_SEMI_SYNC_MASTER_CLIENTS'";
         let clients = match self.control(writer).await {
-            Ok(mut control) => control.text("replicas", sql).await,
+            Ok(mut control) => control.text("replicas", control.kind.acknowledging()).await,
             Err(error) => Err(error),
         };
         match clients {

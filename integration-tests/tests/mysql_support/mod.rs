@@ -1,4 +1,4 @@
-//! What the tests of MariaDB clusters share: a writer that counts, and what became of its writes.
+//! What the tests of MySQL-family clusters share: a writer that counts, and what became of its writes.
 #![allow(dead_code, reason = "each test program uses a part")]
 
 use std::sync::Arc;

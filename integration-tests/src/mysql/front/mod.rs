@@ -52,7 +52,7 @@ impl Front {
         tls: Option<&options::Tls>,
     ) -> Result<Self, Error> {
         let tls = tls.map(Tls::new).transpose().map_err(Error::io("set up TLS for a front"))?;
-        let metadata = Metadata { node: server.node, flavour, topology };
+        let metadata = Metadata { node: server.node, kind: server.kind(), flavour, topology };
         let (wanted, wishes) = watch::channel(false);
         let (told, reached) = watch::channel(Ok(false));
         let before = Before { upstream: server.address, metadata, tls };

@@ -3,6 +3,7 @@
 //! Replaced are names, not whole statements: conditions, joins, rights and errors stay the server's own.
 
 use super::tokens::{Kind, Token, tokens};
+use crate::mysql::MySqlKind;
 use crate::mysql::conf::IMITATED_VERSION;
 use crate::mysql::topology::{Topology, View};
 use crate::verbs::{Flavour, NodeId};
@@ -17,6 +18,7 @@ const COMMENT: &str = "Source distribution";
 #[derive(Clone, Debug)]
 pub(crate) struct Metadata {
     pub(crate) node: NodeId,
+    pub(crate) kind: MySqlKind,
     pub(crate) flavour: Flavour,
     pub(crate) topology: Topology,
 }
@@ -56,7 +58,7 @@ impl Metadata {
             let view = self.topology.seen_by(self.node);
             return match self.flavour {
                 Flavour::MultiAz if view.stale => Outcome::Changed(self.stale_status(&view)),
-                _ if word(1) == "replica" => Outcome::Renamed,
+                _ if word(1) == "replica" && self.kind == MySqlKind::MariaDb => Outcome::Renamed,
                 _ => Outcome::Unchanged,
             };
         }
@@ -81,8 +83,8 @@ impl Metadata {
             variables.iter().map(|(name, value)| format!(" UNION ALL SELECT '{name}', {value}")).collect();
         Outcome::Changed(format!(
             "SELECT Variable_name, Value FROM (SELECT LOWER(VARIABLE_NAME) AS Variable_name, VARIABLE_VALUE AS Value \
-             FROM information_schema.{scope}_VARIABLES WHERE LOWER(VARIABLE_NAME) NOT IN ({}){own}) AS variables_\
-             {condition} ORDER BY Variable_name",
+             FROM {} WHERE LOWER(VARIABLE_NAME) NOT IN ({}){own}) AS variables_{condition} ORDER BY Variable_name",
+            self.kind.variables(scope),
             names.join(", ")
         ))
     }
@@ -223,10 +225,14 @@ mod tests {
     use crate::mysql::topology::Row;
 
     fn metadata(flavour: Flavour) -> Metadata {
+        metadata_of(MySqlKind::MariaDb, flavour)
+    }
+
+    fn metadata_of(kind: MySqlKind, flavour: Flavour) -> Metadata {
         let rows =
             [1_u32, 2, 3].map(|id| Row { instance: format!("shop-{id}"), server_id: id, lost_at: None });
         let [first, second, _] = NodeId::ALL;
-        Metadata { node: second, flavour, topology: Topology::new(rows.to_vec(), first) }
+        Metadata { node: second, kind, flavour, topology: Topology::new(rows.to_vec(), first) }
     }
 
     fn changed(flavour: Flavour, sql: &str) -> String {
@@ -287,6 +293,11 @@ mod tests {
         let filter = changed(Flavour::MultiAz, "show global variables where variable_name in ('a', 'b')");
         assert!(filter.contains("GLOBAL_VARIABLES") && filter.contains("where variable_name in ('a', 'b')"));
         assert!(!filter.contains("aurora_version"), "{filter}");
+        let mysql = metadata_of(MySqlKind::MySql, Flavour::Aurora).rewrite("SHOW SESSION VARIABLES");
+        assert!(
+            matches!(&mysql, Outcome::Changed(sql) if sql.contains("FROM performance_schema.session_variables")),
+            "{mysql:?}"
+        );
     }
 
     #[test]
@@ -294,6 +305,8 @@ mod tests {
         let metadata = metadata(Flavour::MultiAz);
         assert_eq!(metadata.rewrite("SHOW REPLICA STATUS"), Outcome::Renamed);
         assert_eq!(metadata.rewrite("SHOW SLAVE STATUS"), Outcome::Unchanged);
+        let mysql = metadata_of(MySqlKind::MySql, Flavour::MultiAz);
+        assert_eq!(mysql.rewrite("SHOW REPLICA STATUS"), Outcome::Unchanged, "its names are MySQL's");
         metadata.topology.delay(&NodeId::ALL, None);
         metadata.topology.publish(|_, writer| *writer = NodeId::ALL[1]);
         let Outcome::Changed(sql) = metadata.rewrite("SHOW REPLICA STATUS") else { panic!("unchanged") };
