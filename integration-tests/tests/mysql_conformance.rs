@@ -38,7 +38,8 @@ impl Rig {
         let proxy = FaultProxy::start(any, upstream).await.expect("the proxy starts");
         let observer = cluster.connect_superuser(cluster.writer()).await.expect("connected past the library");
         let app = cluster.app();
-        let opts = OptsBuilder::default().user(Some(app.user)).pass(Some(app.password)).db_name(Some(app.database));
+        let opts =
+            OptsBuilder::default().user(Some(app.user)).pass(Some(app.password)).db_name(Some(app.database));
         let tls = TlsSettings::new().mode(TlsMode::Disabled);
         let driver = Arc::new(MysqlDriver::builder(opts).tls(tls).build().expect("the driver is made"));
         Self { cluster, proxy, observer: tokio::sync::Mutex::new(observer), driver }
@@ -110,7 +111,8 @@ impl DriverRig for Rig {
     }
 
     async fn open_connections(&self) -> Option<usize> {
-        let sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE user IN (?, 'unauthenticated user')";
+        let sql =
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE user IN (?, 'unauthenticated user')";
         let mut observer = self.observer.lock().await;
         let count: Option<u64> = observer.exec_first(sql, (self.cluster.app().user,)).await.expect("counted");
         usize::try_from(count.expect("a row")).ok()

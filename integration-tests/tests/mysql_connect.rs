@@ -8,11 +8,14 @@ mod mysql_kit;
 use std::time::Duration;
 
 use integration_tests::{Flavour, MySqlCluster};
-use mysql_kit::{builder, cluster, connected, connections, connector, end, failed, node_of, rows, runs, sql, until, within};
+use mysql_kit::{
+    builder, cluster, connected, connections, connector, end, failed, node_of, rows, runs, sql, until, within,
+};
 use wrapper_core::host::HostRole;
 use wrapper_mysql::prelude::{BatchQuery, Query, Queryable, WithParams};
 use wrapper_mysql::{
-    Conn, Connector, ErrorKind, IsolationLevel, OptsBuilder, RetryAdvice, Row, TransactionOutcome, TxOpts, params,
+    Conn, Connector, ErrorKind, IsolationLevel, OptsBuilder, RetryAdvice, Row, TransactionOutcome, TxOpts,
+    params,
 };
 
 /// What a program for mysql_async does, on each flavour: every method that the driver's connection has.
@@ -28,7 +31,8 @@ async fn a_program_for_mysql_async_goes_on_to_work() {
         within("the traits", generic(&mut conn)).await.expect("the driver's traits work");
         assert!(conn.id() > 0 && conn.server_version() > (10, 0, 0) && !conn.is_secure());
         within("the goodbye", conn.disconnect()).await.expect("said");
-        until("the server has let it go", || async { connections(&cluster, cluster.writer()).await <= 1 }).await;
+        until("the server has let it go", || async { connections(&cluster, cluster.writer()).await <= 1 })
+            .await;
         end(connector).await;
         cluster.stop().await;
     }
@@ -36,7 +40,9 @@ async fn a_program_for_mysql_async_goes_on_to_work() {
 
 async fn methods(conn: &mut Conn) {
     conn.ping().await.expect("a ping");
-    conn.query_drop("CREATE TABLE m (id bigint AUTO_INCREMENT PRIMARY KEY, name varchar(20))").await.expect("made");
+    conn.query_drop("CREATE TABLE m (id bigint AUTO_INCREMENT PRIMARY KEY, name varchar(20))")
+        .await
+        .expect("made");
     conn.exec_drop("INSERT INTO m (name) VALUES (?)", ("one",)).await.expect("inserted");
     assert_eq!((conn.affected_rows(), conn.last_insert_id()), (1, Some(1)));
     conn.exec_batch("INSERT INTO m (name) VALUES (:name)", ["two", "three"].map(|name| params! { name }))
@@ -44,9 +50,11 @@ async fn methods(conn: &mut Conn) {
         .expect("inserted");
     let names: Vec<String> = conn.query("SELECT name FROM m ORDER BY id").await.expect("read");
     assert_eq!(names, ["one", "two", "three"]);
-    let first: Option<(u64, String)> = conn.query_first("SELECT id, name FROM m ORDER BY id").await.expect("read");
+    let first: Option<(u64, String)> =
+        conn.query_first("SELECT id, name FROM m ORDER BY id").await.expect("read");
     assert_eq!(first, Some((1, "one".to_owned())));
-    let lengths = conn.query_map("SELECT name FROM m ORDER BY id", |name: String| name.len()).await.expect("read");
+    let lengths =
+        conn.query_map("SELECT name FROM m ORDER BY id", |name: String| name.len()).await.expect("read");
     assert_eq!(lengths, [3, 3, 5]);
     let sum = conn.query_fold("SELECT id FROM m", 0, |sum, id: u64| sum + id).await.expect("read");
     assert_eq!(sum, 6);
@@ -65,7 +73,8 @@ async fn methods(conn: &mut Conn) {
     let error = failed(sets.drop_result().await, "a wrong statement");
     assert_eq!((error.kind(), error.server_code()), (ErrorKind::Statement, Some(1054)), "{error:?}");
     // A result that nobody reads to its end does not disturb.
-    let mut rows = conn.exec_iter("SELECT seq FROM seq_1_to_100000 WHERE seq > ?", (1,)).await.expect("asked");
+    let mut rows =
+        conn.exec_iter("SELECT seq FROM seq_1_to_100000 WHERE seq > ?", (1,)).await.expect("asked");
     assert!(rows.next().await.expect("a row").is_some());
     drop(rows);
     assert_eq!(conn.query_first::<u8, _>("SELECT 42").await.expect("read"), Some(42));
@@ -74,9 +83,16 @@ async fn methods(conn: &mut Conn) {
     let error = failed(conn.query_first::<u8, _>("SELECT 'text'").await, "a text as a number");
     assert_eq!(error.kind(), ErrorKind::Driver, "{error:?}");
     let error = failed(conn.exec_drop("SELECT ?", (1, 2)).await, "too many parameters");
-    assert_eq!((error.kind(), error.outcome()), (ErrorKind::Driver, TransactionOutcome::NotSent), "{error:?}");
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::Driver, TransactionOutcome::NotSent),
+        "{error:?}"
+    );
     let error = failed(conn.query_drop("INSERT INTO m (id) VALUES (1)").await, "a key twice");
-    assert_eq!((error.kind(), error.server_code(), error.sqlstate()), (ErrorKind::Statement, Some(1062), Some("23000")));
+    assert_eq!(
+        (error.kind(), error.server_code(), error.sqlstate()),
+        (ErrorKind::Statement, Some(1062), Some("23000"))
+    );
     assert_eq!(conn.generation(), 1);
 
     // Transactions: dropped, rolled back, committed.
@@ -229,10 +245,13 @@ async fn a_connection_that_the_server_ends_is_replaced() {
     };
     let id = conn.id();
     let (stopped, ()) = within("the call", async {
-        tokio::join!(conn.query_drop("SELECT sleep(600) FROM t AS x RIGHT JOIN (SELECT 1) AS y ON 1"), async {
-            kill.await;
-            sql(&cluster, &format!("KILL QUERY {id}")).await;
-        })
+        tokio::join!(
+            conn.query_drop("SELECT sleep(600) FROM t AS x RIGHT JOIN (SELECT 1) AS y ON 1"),
+            async {
+                kill.await;
+                sql(&cluster, &format!("KILL QUERY {id}")).await;
+            }
+        )
     })
     .await;
     if let Err(error) = stopped {
@@ -260,7 +279,8 @@ async fn a_connection_that_the_server_ends_is_replaced() {
 
     // Too large a packet is the caller's fault: an error of its own, and the next call goes on.
     let large = "x".repeat(20 * 1024 * 1024);
-    let error = failed(within("the call", conn.exec_drop("SELECT LENGTH(?)", (large,))).await, "a large packet");
+    let error =
+        failed(within("the call", conn.exec_drop("SELECT LENGTH(?)", (large,))).await, "a large packet");
     assert!(matches!(error.kind(), ErrorKind::Driver | ErrorKind::Statement), "{error:?}");
     assert!(error.to_string().contains("max_allowed_packet"), "{error}");
     let next = within("the next call", conn.query_first::<u8, _>("SELECT 1")).await;
@@ -278,7 +298,11 @@ async fn a_connection_that_the_server_ends_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadlock_is_never_committed() {
     let cluster = cluster(Flavour::Aurora).await;
-    sql(&cluster, "CREATE TABLE shop.d (id int PRIMARY KEY, n int); INSERT INTO shop.d VALUES (1, 0), (2, 0)").await;
+    sql(
+        &cluster,
+        "CREATE TABLE shop.d (id int PRIMARY KEY, n int); INSERT INTO shop.d VALUES (1, 0), (2, 0)",
+    )
+    .await;
     let connector = connector(&cluster);
     let (mut one, mut other) = (connected(&connector).await, connected(&connector).await);
     let mut first = one.start_transaction(TxOpts::new()).await.expect("begun");
@@ -300,7 +324,11 @@ async fn a_deadlock_is_never_committed() {
     assert_eq!((error.server_code(), error.retry_advice()), (Some(1213), RetryAdvice::WholeTransaction));
     assert_eq!(error.outcome(), TransactionOutcome::RolledBack);
     let error = failed(within("the commit", victim.commit()).await, "the commit of a victim");
-    assert_eq!((error.kind(), error.outcome()), (ErrorKind::Statement, TransactionOutcome::RolledBack), "{error:?}");
+    assert_eq!(
+        (error.kind(), error.outcome()),
+        (ErrorKind::Statement, TransactionOutcome::RolledBack),
+        "{error:?}"
+    );
     within("the commit", winner.commit()).await.expect("committed");
     // The session is clean again.
     let tx = one.start_transaction(TxOpts::new()).await.expect("begun");

@@ -53,7 +53,9 @@ async fn a_crash_of_the_writer_is_survived_with_statements_and_session_state() {
         assert_eq!(node_of(&cluster, &mut conn).await, record.new_writer, "{flavour:?}");
         assert_eq!((rows(&cluster, 1).await, rows(&cluster, 2).await), (1, 1), "{flavour:?}");
         let state: Option<(String, String, String, String, bool)> = conn
-            .query_first("SELECT DATABASE(), @@tx_isolation, @@time_zone, @@character_set_client, @@autocommit")
+            .query_first(
+                "SELECT DATABASE(), @@tx_isolation, @@time_zone, @@character_set_client, @@autocommit",
+            )
             .await
             .expect("asked");
         let expected =
@@ -87,8 +89,10 @@ async fn a_planned_switchover_loses_no_acknowledged_write() {
         until("writes run", || async { rows(&cluster, 5).await > 0 }).await;
         let to = cluster.readers()[0];
         cluster.planned_switchover(to).await.expect("switched over");
-        until("writes go on", || async { rows(&cluster, u64::MAX).await == 0 && connector.reports().len() == 1 })
-            .await;
+        until("writes go on", || async {
+            rows(&cluster, u64::MAX).await == 0 && connector.reports().len() == 1
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(300)).await;
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         to
@@ -134,7 +138,8 @@ async fn a_frozen_writer_is_left_for_the_promoted_one() {
         cluster.fail_over().await.expect("another one is promoted");
         (old, frozen)
     };
-    let (called, broken, (old, frozen)) = within("the calls", async { tokio::join!(call, read, fault) }).await;
+    let (called, broken, (old, frozen)) =
+        within("the calls", async { tokio::join!(call, read, fault) }).await;
     let error = failed(called, "a call on a frozen writer");
     assert_eq!(error.kind(), ErrorKind::FailoverSucceeded, "{error:?}");
     let cause = error.to_string();
@@ -176,7 +181,8 @@ async fn a_transaction_dies_with_its_connection_and_the_connection_goes_on() {
     assert!(error.outcome().is_not_applied(), "{error:?}");
     assert_eq!((rows(&cluster, 1).await, connector.reports().len()), (0, 1));
 
-    let mut tx = within("begin", conn.start_transaction(TxOpts::new())).await.expect("begun on the new writer");
+    let mut tx =
+        within("begin", conn.start_transaction(TxOpts::new())).await.expect("begun on the new writer");
     tx.query_drop("INSERT INTO t VALUES (2)").await.expect("inserted");
     within("the commit", tx.commit()).await.expect("committed");
     // One that was begun by text, and is lost while nothing is in flight.

@@ -40,7 +40,8 @@ const KEEPALIVE_TIME: Duration = Duration::from_secs(7200);
 
 /// Puts the driver's parameters of the settings into its options.
 pub(crate) fn driver_opts(opts: Opts, tls: TlsSettings, settings: &Settings) -> Result<(Opts, TlsSettings)> {
-    let mut given = Given { opts: OptsBuilder::from_opts(opts.clone()), tls, mode: None, certificate: None, key: None };
+    let mut given =
+        Given { opts: OptsBuilder::from_opts(opts.clone()), tls, mode: None, certificate: None, key: None };
     for (name, value) in settings.driver_parameters() {
         given.take(name, value.expose())?;
     }
@@ -178,9 +179,9 @@ fn switch(name: &str, value: &str) -> Result<bool> {
 }
 
 fn number(name: &str, value: &str) -> Result<usize> {
-    value
-        .parse()
-        .map_err(|_| Error::config(format!("`{name}={value}` is not a number; expected a whole number, 0 or more")))
+    value.parse().map_err(|_| {
+        Error::config(format!("`{name}={value}` is not a number; expected a whole number, 0 or more"))
+    })
 }
 
 fn compression(value: &str) -> Result<Option<Compression>> {

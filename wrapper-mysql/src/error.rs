@@ -147,7 +147,8 @@ fn is_packet_too_large(error: &io::Error) -> bool {
 /// The driver met a packet with the wrong number: the server said goodbye before the statement was sent.
 fn is_out_of_sync(error: &mysql_async::Error) -> bool {
     let text = error.to_string();
-    matches!(error, mysql_async::Error::Io(_)) && (text.contains("out of sync") || text.contains("out of order"))
+    matches!(error, mysql_async::Error::Io(_))
+        && (text.contains("out of sync") || text.contains("out of order"))
 }
 
 /// Whether the server hangs up behind this error although the statement alone is to blame.
@@ -203,9 +204,10 @@ pub(crate) fn map_connect_error(error: mysql_async::Error) -> Error {
                 "the user logs in by a method that the driver mysql_async does not have; let the account use \
                  `caching_sha2_password` or `mysql_native_password`",
             ),
-            mysql_async::Error::Io(_) => {
-                (ErrorKind::Config, "TLS could not be set up; check `ssl_mode` and `ssl_ca` (RDS has a bundle of its own)")
-            }
+            mysql_async::Error::Io(_) => (
+                ErrorKind::Config,
+                "TLS could not be set up; check `ssl_mode` and `ssl_ca` (RDS has a bundle of its own)",
+            ),
             _ => (ErrorKind::Driver, "the driver could not start the session"),
         },
     };
@@ -263,7 +265,9 @@ fn refused(code: u16, class: ErrorClass) -> Error {
         _ => ErrorKind::Statement,
     };
     let advice = if code == DEADLOCK { RetryAdvice::WholeTransaction } else { RetryAdvice::Never };
-    Error::new(kind, "the server refused the statement").with_advice(advice).with_outcome(TransactionOutcome::RolledBack)
+    Error::new(kind, "the server refused the statement")
+        .with_advice(advice)
+        .with_outcome(TransactionOutcome::RolledBack)
 }
 
 /// The library's own error, where it travels inside the driver's.

@@ -59,9 +59,9 @@ pub use transaction::Transaction;
 
 pub use mysql_async;
 pub use mysql_async::{
-    Column, FromRowError, FromValueError, InfileData, IsolationLevel, LocalInfileError, OkPacket, Opts, OptsBuilder,
-    Params, QueryWithParams, Row, ServerError, SslOpts, TxOpts, Value, from_row, from_row_opt, from_value,
-    from_value_opt, params,
+    Column, FromRowError, FromValueError, InfileData, IsolationLevel, LocalInfileError, OkPacket, Opts,
+    OptsBuilder, Params, QueryWithParams, Row, ServerError, SslOpts, TxOpts, Value, from_row, from_row_opt,
+    from_value, from_value_opt, params,
 };
 pub use wrapper_core as core;
 pub use wrapper_core::{Error, ErrorKind, Result, RetryAdvice, TransactionOutcome};

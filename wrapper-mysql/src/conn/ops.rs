@@ -113,7 +113,8 @@ where
 {
     match once(false).await {
         Err(error)
-            if error.class() == ErrorClass::WrongStatement && matches!(statement, StatementRef::Prepared(_)) =>
+            if error.class() == ErrorClass::WrongStatement
+                && matches!(statement, StatementRef::Prepared(_)) =>
         {
             once(true).await
         }
@@ -139,8 +140,11 @@ fn check(raw: &mysql_async::Statement, params: &Params, operation: &'static str)
         return Ok(());
     }
     let takes = raw.num_params();
-    Err(Error::new(ErrorKind::Driver, format!("the statement takes {takes} parameters and was given {given}"))
-        .with_operation(operation))
+    Err(Error::new(
+        ErrorKind::Driver,
+        format!("the statement takes {takes} parameters and was given {given}"),
+    )
+    .with_operation(operation))
 }
 
 /// One statement with many sets of parameters.

@@ -8,7 +8,8 @@
 use futures_util::future::BoxFuture;
 use mysql_async::prelude::{AsQuery, FromRow, Protocol, Queryable, StatementLike, ToConnection};
 use mysql_async::{
-    BinaryProtocol, Connection, DriverError, Params, QueryResult, Statement as Raw, TextProtocol, ToConnectionResult,
+    BinaryProtocol, Connection, DriverError, Params, QueryResult, Statement as Raw, TextProtocol,
+    ToConnectionResult,
 };
 use wrapper_core::Error;
 

@@ -166,7 +166,8 @@ impl Lease<'_> {
             Some(Err(error)) => error,
             None => {
                 let reason = self.connection.fate.reason().cloned();
-                let reason = reason.unwrap_or_else(|| Error::new(ErrorKind::Network, "the connection was ended"));
+                let reason =
+                    reason.unwrap_or_else(|| Error::new(ErrorKind::Network, "the connection was ended"));
                 return Err(self.lose(reason.with_outcome(lost)));
             }
         };
@@ -177,8 +178,9 @@ impl Lease<'_> {
         }
         if closes || self.conn.as_ref().is_none_or(|conn| conn.is_disconnected()) {
             // The caller's own error; but the driver, or the server, has hung up behind it.
-            let reason = Error::new(ErrorKind::Network, "the connection was closed because of an earlier call")
-                .with_source(mapped.clone());
+            let reason =
+                Error::new(ErrorKind::Network, "the connection was closed because of an earlier call")
+                    .with_source(mapped.clone());
             self.lose(reason);
             return Err(mapped);
         }
@@ -306,10 +308,6 @@ impl Lent {
 
     pub(crate) fn connection(&self) -> &Arc<MysqlConnection> {
         &self.connection
-    }
-
-    pub(crate) fn fate(&self) -> &Fate {
-        &self.connection.fate
     }
 
     /// Both at once, to read while the fate is watched.

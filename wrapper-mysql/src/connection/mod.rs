@@ -22,7 +22,6 @@ use wrapper_core::{Error, ErrorKind, Result, TransactionOutcome};
 
 use crate::fate::Fate;
 use crate::session_state::SessionState;
-use crate::sql::Effect;
 
 pub(crate) use lease::{Doing, Lease, Lent};
 use slot::Slot;

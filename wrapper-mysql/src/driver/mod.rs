@@ -141,12 +141,8 @@ impl MysqlDriverBuilder {
             ));
         }
         let tls = self.tls.build(&self.opts)?;
-        let shared = Shared {
-            tls,
-            opts: self.opts,
-            environment: self.environment,
-            credentials: self.credentials,
-        };
+        let shared =
+            Shared { tls, opts: self.opts, environment: self.environment, credentials: self.credentials };
         Ok(MysqlDriver { shared: Arc::new(shared) })
     }
 }

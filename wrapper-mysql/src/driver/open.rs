@@ -34,10 +34,8 @@ async fn connected(
     let credential = shared.credentials.credential(target, deadline);
     let credential = deadline.run("getting the credential", credential).await.map_err(late)?;
     let (host, port) = (target.host.host(), target.host.port());
-    let mut opts = OptsBuilder::from_opts(shared.opts.clone())
-        .ip_or_hostname(host)
-        .tcp_port(port)
-        .prefer_socket(false);
+    let mut opts =
+        OptsBuilder::from_opts(shared.opts.clone()).ip_or_hostname(host).tcp_port(port).prefer_socket(false);
     if let Some(user) = &credential.user {
         opts = opts.user(Some(user));
     }
@@ -65,7 +63,8 @@ async fn connected(
         // What is left of the deadline is shared among the addresses that are left.
         let mut share = deadline;
         if left > 1 {
-            share = share.cap(deadline.remaining() / left, "connect_timeout, shared among the host's addresses");
+            share =
+                share.cap(deadline.remaining() / left, "connect_timeout, shared among the host's addresses");
         }
         left -= 1;
         let attempt = Attempt { target, address: address.to_string(), deadline: share };
@@ -122,9 +121,7 @@ impl Attempt<'_> {
     async fn run(&self, opts: OptsBuilder, plan: &Plan) -> Result<Arc<MysqlConnection>> {
         let secured = opts.clone().ssl_opts(plan.ssl.clone());
         match self.once(secured, plan.ssl.is_some()).await {
-            Err(error) if plan.or_plain && has_no_tls(&error) => {
-                self.once(opts.ssl_opts(None), false).await
-            }
+            Err(error) if plan.or_plain && has_no_tls(&error) => self.once(opts.ssl_opts(None), false).await,
             result => result,
         }
     }

@@ -57,7 +57,8 @@ fn set(sql: &str, statement: &[Token<'_>], rest: &[Token<'_>], found: &mut Vec<C
         found.push(replace(NAMES, text(sql, statement).to_owned()));
     } else if first.is("ROLE") {
         found.push(replace("role", text(sql, statement).to_owned()));
-    } else if (first.is("SESSION") || first.is("LOCAL")) && second.is_some_and(|word| word.is("TRANSACTION")) {
+    } else if (first.is("SESSION") || first.is("LOCAL")) && second.is_some_and(|word| word.is("TRANSACTION"))
+    {
         characteristics(sql, &rest[2..], found);
     }
 }

@@ -20,8 +20,8 @@ pub(crate) struct Effect {
 /// First words of statements that neither begin nor commit: all others may do both. A function that a SELECT calls
 /// cannot commit; a procedure can.
 const PLAIN: [&str; 15] = [
-    "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN", "DESCRIBE", "DESC",
-    "USE", "DO", "HANDLER",
+    "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WITH", "VALUES", "TABLE", "SHOW", "EXPLAIN",
+    "DESCRIBE", "DESC", "USE", "DO", "HANDLER",
 ];
 
 /// First words of statements that only undo, or mark a point to undo to.

@@ -49,7 +49,11 @@ pub(super) fn ensure(named: Option<CryptoProvider>) -> Result<String> {
     };
     // Somebody else may have been quicker: then theirs holds, as for every user of rustls in the process.
     let installed = make(choice)?.install_default().is_ok();
-    Ok(if installed { format!("{choice}, {why}") } else { "the one that is installed for the process".to_owned() })
+    Ok(if installed {
+        format!("{choice}, {why}")
+    } else {
+        "the one that is installed for the process".to_owned()
+    })
 }
 
 /// Whether two providers are of one making, as far as they show.

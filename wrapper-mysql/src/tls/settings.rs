@@ -195,8 +195,11 @@ impl TlsSettings {
 }
 
 fn unreadable(setting: &str, file: &std::path::Path, error: std::io::Error) -> Error {
-    Error::config(format!("`{setting}={}` cannot be read; expected a file of certificates or a key", file.display()))
-        .with_source(error)
+    Error::config(format!(
+        "`{setting}={}` cannot be read; expected a file of certificates or a key",
+        file.display()
+    ))
+    .with_source(error)
 }
 
 #[cfg(feature = "_rustls")]
@@ -279,7 +282,11 @@ impl Tls {
             None => TlsMode::Preferred,
         };
         if mode == TlsMode::Disabled || !compiled {
-            return if clear { Err(clear_without_tls(host)) } else { Ok(Plan { ssl: None, or_plain: false }) };
+            return if clear {
+                Err(clear_without_tls(host))
+            } else {
+                Ok(Plan { ssl: None, or_plain: false })
+            };
         }
         let verify = matches!(mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
         let ssl = self
