@@ -177,16 +177,15 @@ impl ConnectorCore {
         }
         let chain = Arc::new(self.chain()?);
         let deadline = Deadline::after(self.settings.connect_timeout, "connect_timeout");
-        let others = self.other_hosts();
-        let mut left = others.len();
         let mut endpoint = self.endpoint.clone();
-        let mut others = others.into_iter();
+        let mut others = self.other_hosts().into_iter();
         loop {
-            let part = u32::try_from(left + 1).unwrap_or(u32::MAX);
-            let attempt = if left == 0 {
-                deadline
-            } else {
-                deadline.cap(deadline.remaining() / part, "connect_timeout, a host's part of it")
+            let attempt = match others.len() {
+                0 => deadline,
+                left => {
+                    let part = u32::try_from(left + 1).unwrap_or(u32::MAX);
+                    deadline.cap(deadline.remaining() / part, "connect_timeout, a host's part of it")
+                }
             };
             match Box::pin(self.open_at(&endpoint, &chain, attempt)).await {
                 Ok(connected) => return Session::new(connected, chain, self.cluster.clone(), options),
@@ -195,7 +194,6 @@ impl ConnectorCore {
                     _ => return Err(error),
                 },
             }
-            left -= 1;
         }
     }
 

@@ -6,10 +6,12 @@ pub mod connector;
 pub mod dialect;
 pub mod driver;
 pub mod env;
+mod dialect_id;
 mod error;
 pub mod host;
 pub mod observe;
 pub mod plugin;
+mod rows;
 pub mod session;
 #[cfg(feature = "testkit")]
 pub mod testkit;

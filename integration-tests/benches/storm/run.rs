@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::clients::{self, Seen};
 use crate::server_log::Mark;
-use crate::support::page::Table;
+use crate::support::page::{Table, keep};
 use crate::support::stats::{Millis, Samples, millis};
 use crate::support::{Arguments, Outcome, alloc, cluster::connector};
 
@@ -43,12 +43,15 @@ struct Run {
     tasks: usize,
     bytes: f64,
     bytes_after: f64,
+    /// When each client wrote again, from the crash.
+    back: Vec<f64>,
 }
 
 pub(crate) async fn all(arguments: &Arguments) -> Outcome {
     let runs: usize = arguments.value("--runs")?.unwrap_or(5);
     let list: String = arguments.value("--clients")?.unwrap_or_else(|| "200,1000".to_owned());
     let mut table = Table::new(&HEADING);
+    let mut curves = Vec::new();
     for count in list.split(',') {
         let count: usize = count.parse().map_err(|_| format!("`--clients {list}`: not a list of numbers"))?;
         let every = Duration::from_millis((count * 1000 / ROWS_A_SECOND).max(1) as u64);
@@ -84,12 +87,23 @@ pub(crate) async fn all(arguments: &Arguments) -> Outcome {
         }
         cluster.stop().await;
         table.row(row(count, &bare, &ours));
+        for (name, runs) in [("bare, told the new address", bare), ("ours", ours)] {
+            curves.extend(middle(runs).map(|run| (format!("{count} clients, {name}"), run.back)));
+        }
     }
     table.print();
     if arguments.has("--write") {
         table.write("storm", &arguments.command("storm"), &[])?;
+        keep("storm", &curves)?;
     }
     Ok(())
+}
+
+/// The run whose last client stands in the middle.
+fn middle(mut runs: Vec<Run>) -> Option<Run> {
+    runs.sort_by(|a, b| a.all.total_cmp(&b.all));
+    let at = runs.len() / 2;
+    runs.into_iter().nth(at)
 }
 
 fn row(count: usize, bare: &[Run], ours: &[Run]) -> [String; 11] {
@@ -186,15 +200,16 @@ async fn once(
     let mark = marks.iter().find(|(node, _)| *node == record.new_writer);
     let opened = mark.ok_or("the new writer is a node")?.1.opened_by(&app.user)?;
     let since = |at: Instant| millis(at.saturating_duration_since(record.t_crash));
-    let back = Samples::new(seen.back().into_iter().take(count).map(since));
+    let back: Vec<f64> = seen.back().into_iter().take(count).map(since).collect();
+    let samples = Samples::new(back.iter().copied());
     let lost = lost(cluster, &seen).await?;
     if lost > 0 {
         return Err(format!("{lost} acknowledged writes are lost").into());
     }
     cluster.wait_until_healthy(LIMIT).await?;
     Ok(Run {
-        half: back.median(),
-        all: back.greatest(),
+        half: samples.median(),
+        all: samples.greatest(),
         accepting: since(record.t_accepting),
         opened: opened.all,
         monitors: opened.monitors,
@@ -202,6 +217,7 @@ async fn once(
         tasks: alive,
         bytes,
         bytes_after,
+        back,
     })
 }
 

@@ -107,14 +107,8 @@ impl Session for Lane {
             };
         }
         let wrong = |what: &str, error: Error| format!("{what} fails for the next user: {error}");
-        let prepared: i64 = match self.client.query_one(&self.prepared, &[&id]).await {
-            Ok(row) => row.get(0),
-            // The connection was being discarded while the client still looked open.
-            Err(error) if error.class() == wrapper_core::ErrorClass::Network && self.client.is_closed() => {
-                return Ok(false);
-            }
-            Err(error) => return Err(wrong("the prepared statement", error)),
-        };
+        let row = self.client.query_one(&self.prepared, &[&id]).await;
+        let prepared: i64 = row.map_err(|error| wrong("the prepared statement", error))?.get(0);
         if prepared != id {
             return Err(format!("a stale answer: {prepared} instead of {id}"));
         }

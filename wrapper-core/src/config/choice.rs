@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::config::value::{Form, Given, Read, Refused, SettingType};
-use crate::dialect::DialectId;
+use crate::dialect_id::DialectId;
 use crate::host::squash;
 
 /// Makes an enum of words: its names in the settings, its reading and its printing, from one list.

@@ -9,7 +9,7 @@ use crate::config::definition::{Definition, Row, drv, ms, same, sec};
 use crate::config::plugin_name::PluginList;
 use crate::config::record::Record;
 use crate::config::value::{Form, Given, Read, SettingType};
-use crate::dialect::DialectId;
+use crate::dialect_id::DialectId;
 use crate::host::{HostWeights, InstanceTemplate, LoadWeights, SelectorOptions, Strategy};
 
 /// Makes [`Settings`], its defaults, and the table of [`Definition`]s from one list.

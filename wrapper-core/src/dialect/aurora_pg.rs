@@ -7,7 +7,7 @@ use crate::dialect::postgres::{ROLE_SQL, in_recovery};
 use crate::dialect::{Dialect, DialectId, HostRow, grants};
 use crate::driver::Rows;
 use crate::error::{Error, Result};
-use crate::topology::HostStatus;
+use crate::host::HostStatus;
 
 /// Rows of instances that are gone stay for a while: one that has not been updated for 300 s is left out, except the
 /// writer's and rows without a time. `clock_timestamp()`, because `now()` stands still in a long transaction.

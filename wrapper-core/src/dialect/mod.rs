@@ -11,7 +11,6 @@ mod detect;
 mod evidence;
 mod grants;
 mod host_row;
-mod id;
 mod multi_az_pg;
 mod mysql;
 mod mysql_aurora;
@@ -32,12 +31,11 @@ use std::sync::Arc;
 use crate::driver::{DriverConnection, Rows};
 use crate::env::Deadline;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::HostRole;
-use crate::topology::HostStatus;
+use crate::host::{HostRole, HostStatus};
 
+pub use crate::dialect_id::{DialectId, Engine};
 pub use detect::{DETECTION_SQL, Detected, Detection, EndpointHint, Question, detect_dialect};
 pub use host_row::HostRow;
-pub use id::{DialectId, Engine};
 pub use mysql_detect::{MYSQL_DETECTION_SQL, MysqlDetection, MysqlQuestion, detect_mysql_dialect};
 
 /// Finds out which dialect of an engine's family the server speaks, in as few round trips as that takes.

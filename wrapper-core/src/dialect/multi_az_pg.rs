@@ -5,7 +5,7 @@ use crate::dialect::postgres::{ROLE_SQL, in_recovery};
 use crate::dialect::{DETECTION_SQL, Dialect, DialectId, HostRow, grants};
 use crate::driver::Rows;
 use crate::error::{Error, Result};
-use crate::topology::HostStatus;
+use crate::host::HostStatus;
 
 /// The text that RDS counts its clients by.
 macro_rules! client_tag {

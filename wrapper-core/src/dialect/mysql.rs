@@ -4,8 +4,7 @@ use crate::dialect::host_row::{boolean, required};
 use crate::dialect::{Dialect, DialectId, Engine};
 use crate::driver::Rows;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::HostRole;
-use crate::topology::HostStatus;
+use crate::host::{HostRole, HostStatus};
 
 /// Whether the server takes writes of ordinary users: one row, `is_read_only`. `super_read_only` implies it.
 pub(super) const ROLE_SQL: &str = "SELECT @@GLOBAL.read_only AS is_read_only";

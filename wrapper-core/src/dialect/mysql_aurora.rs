@@ -7,8 +7,7 @@ use crate::dialect::mysql::{read_only, role};
 use crate::dialect::{Dialect, DialectId, Engine, HostRow, mysql_grants};
 use crate::driver::Rows;
 use crate::error::{Error, Result};
-use crate::host::HostRole;
-use crate::topology::HostStatus;
+use crate::host::{HostRole, HostStatus};
 
 /// On a reader the storage engine takes no writes, whatever `read_only` says.
 const ROLE_SQL: &str = "SELECT @@innodb_read_only AS is_read_only";

@@ -6,8 +6,7 @@ use crate::dialect::mysql::{read_only, role, switch};
 use crate::dialect::{Dialect, DialectId, Engine, HostRow, mysql, mysql_grants};
 use crate::driver::Rows;
 use crate::error::{Error, Result};
-use crate::host::HostRole;
-use crate::topology::HostStatus;
+use crate::host::{HostRole, HostStatus};
 
 /// The hosts, and at the same moment who is asked and whether it takes writes.
 const TOPOLOGY_SQL: &str = "\

@@ -4,7 +4,7 @@ use crate::dialect::host_row::{boolean, required};
 use crate::dialect::{Dialect, DialectId};
 use crate::driver::Rows;
 use crate::error::{Error, ErrorKind, Result};
-use crate::topology::HostStatus;
+use crate::host::HostStatus;
 
 /// Whether the server replays another one's log: one row, `in_recovery`.
 pub(super) const ROLE_SQL: &str = "SELECT pg_catalog.pg_is_in_recovery() AS in_recovery";

@@ -7,6 +7,7 @@ mod info;
 mod rds;
 mod selector;
 mod shared_selectors;
+mod status;
 mod template;
 
 pub use info::{HostInfo, HostKey, HostRole};
@@ -14,4 +15,5 @@ pub use rds::{BlueGreen, EndpointKind, Partition, RdsHost, classify};
 pub(crate) use selector::squash;
 pub use selector::{HostSelector, HostWeights, LoadWeights, SelectorOptions, Strategy};
 pub use shared_selectors::SharedSelectors;
+pub use status::{HostStateChange, HostStatus};
 pub use template::InstanceTemplate;

@@ -21,8 +21,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::host::{HostInfo, HostKey};
-use crate::plugin::HostStateChange;
+use crate::host::{HostInfo, HostKey, HostStateChange};
 use crate::topology::Published;
 
 #[cfg(feature = "metrics")]

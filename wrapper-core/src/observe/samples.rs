@@ -9,8 +9,7 @@ use super::{CallTiming, ConnectTiming, Ending, Event, SwitchReport};
 use crate::driver::ConnectPurpose;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
-use crate::host::{HostInfo, HostRole};
-use crate::plugin::HostStateChange;
+use crate::host::{HostInfo, HostRole, HostStateChange};
 use crate::topology::{Published, Topology};
 
 pub(super) fn host(name: &str, role: HostRole) -> HostInfo {

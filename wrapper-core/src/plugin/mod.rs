@@ -10,6 +10,7 @@ mod order;
 mod registry;
 mod traits;
 
+pub use crate::host::HostStateChange;
 pub use chain::Chain;
 pub(crate) use chain::{WatchTokens, by, panicked};
 pub use context::{Call, CallContext, ConnectContext, Connected};
@@ -17,7 +18,7 @@ pub use next::{ConnectNext, ExecuteNext, Terminal};
 pub use order::OrderClass;
 pub use registry::{BuildContext, PluginFactory, Registry};
 pub use traits::{
-    ConnectionChange, HostStateChange, MethodSet, Outcome, Plugin, Recovery, TopologyChange, WatchToken,
+    ConnectionChange, MethodSet, Outcome, Plugin, Recovery, TopologyChange, WatchToken,
 };
 
 /// Most plugins of one chain that may subscribe to [`MethodSet::WATCH`].

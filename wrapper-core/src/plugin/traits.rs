@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::{CallContext, ConnectContext, ConnectNext, Connected, ExecuteNext, OrderClass};
 use crate::driver::DriverConnection;
 use crate::error::{Error, Result};
-use crate::host::{HostInfo, HostKey, HostRole};
+use crate::host::{HostInfo, HostRole, HostStateChange};
 use crate::session::Attempt;
 use crate::topology::Published;
 
@@ -117,23 +117,6 @@ impl ConnectionChange {
         connection: Arc<dyn DriverConnection>,
     ) -> Self {
         Self { from, to, generation, connection }
-    }
-}
-
-/// A host went up or down.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct HostStateChange {
-    /// The host.
-    pub host: HostKey,
-    /// Whether it answers.
-    pub up: bool,
-}
-
-impl HostStateChange {
-    /// `host` went up or down.
-    pub fn new(host: HostKey, up: bool) -> Self {
-        Self { host, up }
     }
 }
 

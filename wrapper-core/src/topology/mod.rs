@@ -8,7 +8,8 @@ mod rds;
 mod static_list;
 mod value;
 
-pub use provider::{HostListProvider, HostStatus};
+pub use crate::host::HostStatus;
+pub use provider::HostListProvider;
 pub use rds::RdsProvider;
 pub use static_list::StaticListProvider;
 pub use value::{Published, Topology};

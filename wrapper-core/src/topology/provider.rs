@@ -1,34 +1,14 @@
 //! The contract of a host list provider: where the hosts of a cluster come from.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use crate::driver::DriverConnection;
 use crate::env::Deadline;
 use crate::error::Result;
-use crate::host::{HostInfo, HostRole};
+use crate::host::{HostInfo, HostRole, HostStatus};
 use crate::topology::Topology;
-
-/// What a server says of itself, in one round trip.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HostStatus {
-    /// The id that the topology knows the server by, where there is one.
-    pub id: Option<Arc<str>>,
-    /// Whether it accepts writes, from its own recovery state.
-    pub accepts_writes: bool,
-    /// Whether the topology that it holds names it as the writer; `None` where it holds none.
-    pub claims_writer: Option<bool>,
-}
-
-impl HostStatus {
-    /// The role that follows: the recovery state decides.
-    pub fn role(&self) -> HostRole {
-        if self.accepts_writes { HostRole::Writer } else { HostRole::Reader }
-    }
-}
 
 /// Where the hosts of a cluster come from, and how a server is asked about them.
 ///

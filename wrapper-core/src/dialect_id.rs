@@ -1,4 +1,6 @@
-//! Names of the dialects, as settings spell them.
+//! Names of engines and dialects, as settings spell them; users find them in [`dialect`](crate::dialect).
+//!
+//! What lives here: [`Engine`] and [`DialectId`], which drivers and settings name too. What may not: what a dialect asks.
 
 use std::fmt;
 use std::str::FromStr;
