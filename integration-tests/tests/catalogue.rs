@@ -224,7 +224,7 @@ fn played() -> BTreeMap<u32, BTreeSet<Played>> {
     let read = |path: &Path| fs::read_to_string(path).expect("a source");
     let all = |paths: &[&str]| paths.iter().map(|path| read(&folder.join(path))).collect::<String>();
     let shared = all(&["common/mod.rs", "common/faults.rs", "support/mod.rs"]);
-    let mysql = all(&["mysql_support/mod.rs", "mysql_catalogue/support.rs"]);
+    let mysql = all(&["mysql_kit/mod.rs", "mysql_support/mod.rs", "mysql_catalogue/support.rs"]);
     let mut found = BTreeMap::new();
     for path in entries(&folder) {
         let program = path.file_stem().expect("a name").to_string_lossy().into_owned();

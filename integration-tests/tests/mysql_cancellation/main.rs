@@ -29,7 +29,7 @@ async fn cluster() -> MySqlCluster {
 
 /// Waits until the server has no session of the application but `expected`.
 async fn left(cluster: &MySqlCluster, expected: u64) {
-    let filter = ConnectionFilter { user: Some(cluster.app().user), ..ConnectionFilter::default() };
+    let filter = ConnectionFilter::all().user(cluster.app().user);
     let mut open = 0;
     for _ in 0..500 {
         open = cluster.count_connections(cluster.writer(), &filter).await.expect("counted");

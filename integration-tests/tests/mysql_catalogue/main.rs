@@ -12,6 +12,8 @@ mod endings;
 mod faults;
 mod monitoring;
 mod multi_az;
+#[path = "../mysql_kit/mod.rs"]
+mod mysql_kit;
 mod readers;
 mod session_state;
 mod support;

@@ -43,10 +43,8 @@ async fn a_long_query_on_a_frozen_host_is_given_up_within_the_formula() {
     };
     let writer = cluster.writer();
     let fault = async {
-        until("both run", async || {
-            runs(&cluster, writer, "SLEEP(30)").await && runs(&cluster, writer, "SLEEP(29)").await
-        })
-        .await;
+        until("both run", async || runs(&cluster, "SLEEP(30)").await && runs(&cluster, "SLEEP(29)").await)
+            .await;
         cluster.freeze(writer, FreezeScope::AllProcesses).await.expect("frozen");
         Instant::now()
     };

@@ -6,7 +6,7 @@ use wrapper_mysql::{Error, ErrorKind, RetryAdvice, TransactionOutcome};
 
 use crate::common::within;
 use crate::faults::until;
-use crate::support::{STEP, aurora, connect, connector, end, failed, moved, rows, rows_on, runs, watchful};
+use crate::support::{aurora, connect, connector, end, failed, rows, rows_on, watchful};
 
 #[track_caller]
 fn assert_lost(error: &Error, outcome: TransactionOutcome) {
@@ -14,48 +14,6 @@ fn assert_lost(error: &Error, outcome: TransactionOutcome) {
     assert_eq!(error.sqlstate(), Some("08007"), "{error:?}");
     assert_eq!(error.retry_advice(), RetryAdvice::WholeTransaction, "{error:?}");
     assert_eq!(error.outcome(), outcome, "{error:?}");
-}
-
-/// Scenario 24: a transaction hit by a crash is unknown (08007) and rolled back, its object is dead, the session goes
-/// on; the next failover, outside a transaction, is an ordinary one.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_object_dies_with_its_connection_and_the_session_goes_on() {
-    let cluster = aurora().await;
-    cluster.set_rejoin_after(Some(std::time::Duration::from_millis(200)));
-    let connector = connector(&cluster);
-    let mut session = connect(&connector).await;
-
-    let mut tx = within("begin", session.start_transaction(Default::default())).await.expect("begun");
-    tx.query_drop("INSERT INTO t VALUES (1)").await.expect("inserted");
-    cluster.fail_over().await.expect("failed over");
-    let lost = within("the insert", tx.query_drop("INSERT INTO t VALUES (2)")).await;
-    assert_lost(&failed(lost, "the insert"), TransactionOutcome::RolledBack);
-    let again = within("the next insert", tx.exec_drop("INSERT INTO t VALUES (?)", (3,))).await;
-    assert_lost(&failed(again, "an insert of a dead transaction"), TransactionOutcome::RolledBack);
-    let commit = within("the commit", tx.commit()).await;
-    assert_lost(&failed(commit, "the commit of a dead transaction"), TransactionOutcome::RolledBack);
-    for id in 1..=3 {
-        assert_eq!(rows(&cluster, id).await, 0, "row {id} of the lost transaction");
-    }
-    assert_eq!(connector.reports().len(), 1, "one switch");
-    let mut tx = within("begin", session.start_transaction(Default::default())).await.expect("begun");
-    tx.query_drop("INSERT INTO t VALUES (4)").await.expect("inserted");
-    within("the commit", tx.commit()).await.expect("committed on the new writer");
-    assert_eq!(rows(&cluster, 4).await, 1);
-
-    cluster.wait_until_healthy(STEP).await.expect("healthy again");
-    cluster.fail_over().await.expect("failed over again");
-    moved(&mut session).await;
-
-    // A transaction that is to begin on a lost connection was never begun.
-    cluster.wait_until_healthy(STEP).await.expect("healthy again");
-    cluster.fail_over().await.expect("failed over a third time");
-    let begin = within("begin", session.start_transaction(Default::default())).await.map(|_| ());
-    let error = failed(begin, "begin");
-    assert_eq!(error.kind(), ErrorKind::FailoverSucceeded, "{error:?}");
-    assert!(error.outcome().is_not_applied(), "{error:?}");
-    drop(within("begin", session.start_transaction(Default::default())).await.expect("begun"));
-    end(connector).await;
 }
 
 /// Scenarios 22, 23 and 25: what a client said in text decides whether it stood in a transaction when the writer died,
@@ -187,25 +145,5 @@ async fn an_xa_transaction_fails_fast_and_a_prepared_one_is_there() {
     let mut direct = cluster.connect_superuser(cluster.writer()).await.expect("connected past the library");
     direct.query_drop("XA COMMIT 'kept'").await.expect("it is there");
     assert_eq!(rows(&cluster, 2).await, 1);
-    end(connector).await;
-}
-
-/// R6: a transaction, or the future that begins it, dropped after any number of polls leaves the server idle and
-/// nothing in the table.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_its_user_drops_is_rolled_back() {
-    let cluster = aurora().await;
-    let connector = connector(&cluster);
-    let mut session = connect(&connector).await;
-    let mut tx = session.start_transaction(Default::default()).await.expect("begun");
-    tx.query_drop("INSERT INTO t VALUES (1)").await.expect("inserted");
-    drop(tx);
-    session.query_drop("INSERT INTO t VALUES (2)").await.expect("inserted");
-    assert_eq!(
-        (rows(&cluster, 1).await, rows(&cluster, 2).await),
-        (0, 1),
-        "each in a transaction of its own"
-    );
-    assert!(!runs(&cluster, cluster.writer(), "INSERT").await);
     end(connector).await;
 }

@@ -111,11 +111,11 @@ pub(crate) trait Client: Writes {
 
 /// Runs a bench on the cluster that `--engine` names.
 macro_rules! on_engine {
-    ($arguments:expr, $run:path) => {{
+    ($arguments:expr, $($run:tt)+) => {{
         let arguments: &$crate::support::Arguments = $arguments;
         match arguments.value::<String>("--engine")?.as_deref() {
-            None | Some("postgres") => $run::<integration_tests::LocalCluster>(arguments).await,
-            Some("mysql") => $run::<integration_tests::MySqlCluster>(arguments).await,
+            None | Some("postgres") => $($run)+::<integration_tests::LocalCluster>(arguments).await,
+            Some("mysql") => $($run)+::<integration_tests::MySqlCluster>(arguments).await,
             Some(other) => Err(format!("`--engine {other}`: expected postgres or mysql").into()),
         }
     }};
