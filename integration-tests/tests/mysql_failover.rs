@@ -135,7 +135,7 @@ async fn a_frozen_writer_is_left_for_the_promoted_one() {
         let old = cluster.writer();
         cluster.freeze(old, FreezeScope::AllProcesses).await.expect("frozen");
         let frozen = Instant::now();
-        cluster.fail_over().await.expect("another one is promoted");
+        cluster.promote(cluster.readers()[0]).await.expect("another one is promoted");
         (old, frozen)
     };
     let (called, broken, (old, frozen)) =
