@@ -17,7 +17,7 @@ use wrapper_mysql::{
     Conn, Connector, ErrorKind, IsolationLevel, RetryAdvice, Row, TransactionOutcome, TxOpts, params,
 };
 
-/// What a program for mysql_async does, on each flavour: every method that the driver's connection has.
+/// Scenarios 1 and 6: what a program for mysql_async does, on each flavour: every method that the driver's connection has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_for_mysql_async_goes_on_to_work() {
     for flavour in [Flavour::Plain, Flavour::Aurora, Flavour::MultiAz] {
