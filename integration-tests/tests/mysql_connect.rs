@@ -14,11 +14,10 @@ use mysql_kit::{
 use wrapper_core::host::HostRole;
 use wrapper_mysql::prelude::{BatchQuery, Query, Queryable, WithParams};
 use wrapper_mysql::{
-    Conn, Connector, ErrorKind, IsolationLevel, OptsBuilder, RetryAdvice, Row, TransactionOutcome, TxOpts,
-    params,
+    Conn, Connector, ErrorKind, IsolationLevel, RetryAdvice, Row, TransactionOutcome, TxOpts, params,
 };
 
-/// What a program for mysql_async does, on each flavour: every method that the driver's connection has.
+/// Scenarios 1 and 6: what a program for mysql_async does, on each flavour: every method that the driver's connection has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_for_mysql_async_goes_on_to_work() {
     for flavour in [Flavour::Plain, Flavour::Aurora, Flavour::MultiAz] {
@@ -29,7 +28,7 @@ async fn a_program_for_mysql_async_goes_on_to_work() {
         assert_eq!(node_of(&cluster, &mut conn).await, cluster.writer());
         within("the methods", methods(&mut conn)).await;
         within("the traits", generic(&mut conn)).await.expect("the driver's traits work");
-        assert!(conn.id() > 0 && conn.server_version() > (10, 0, 0) && !conn.is_secure());
+        assert!(conn.id() > 0 && conn.server_version() > (5, 0, 0) && !conn.is_secure());
         within("the goodbye", conn.disconnect()).await.expect("said");
         until("the server has let it go", || async { connections(&cluster, cluster.writer()).await <= 1 })
             .await;
@@ -215,8 +214,13 @@ async fn a_connect_that_cannot_be_says_why() {
     let keepalive = with("tcp_keepalive_interval", "5").build().err().expect("refused");
     assert!(keepalive.to_string().contains("mysql_async"), "{keepalive}");
 
-    let opts = OptsBuilder::from_opts(cluster.app_config(cluster.writer())).ssl_opts(None);
-    let connector = Connector::from_opts(opts).expect("valid");
+    let from_opts = Connector::from_opts(cluster.app_config(cluster.writer())).expect("valid");
+    let mut conn = connected(&from_opts).await;
+    assert_eq!(conn.query_first::<u8, _>("SELECT 1").await.expect("answered"), Some(1));
+    drop(conn);
+    end(from_opts).await;
+    // Without a plugin that waits for a host to be ready.
+    let connector = with("plugins", "").build().expect("valid");
     let mut held = Vec::new();
     let busy = loop {
         match within("the connect", connector.connect()).await {
@@ -278,9 +282,8 @@ async fn a_connection_that_the_server_ends_is_replaced() {
     conn.query_drop("SET SESSION wait_timeout = 600").await.expect("set");
 
     // Too large a packet is the caller's fault: an error of its own, and the next call goes on.
-    let large = "x".repeat(20 * 1024 * 1024);
-    let error =
-        failed(within("the call", conn.exec_drop("SELECT LENGTH(?)", (large,))).await, "a large packet");
+    let large = format!("SELECT LENGTH('{}')", "x".repeat(20 * 1024 * 1024));
+    let error = failed(within("the call", conn.query_drop(large)).await, "a large packet");
     assert!(matches!(error.kind(), ErrorKind::Driver | ErrorKind::Statement), "{error:?}");
     assert!(error.to_string().contains("max_allowed_packet"), "{error}");
     let next = within("the next call", conn.query_first::<u8, _>("SELECT 1")).await;

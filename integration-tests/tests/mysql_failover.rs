@@ -14,7 +14,7 @@ use mysql_kit::{
 use wrapper_mysql::prelude::Queryable;
 use wrapper_mysql::{ErrorKind, RetryAdvice, TransactionOutcome, TxOpts};
 
-/// Scenario 7 on MySQL: on each flavour a call in flight when the writer crashes ends with a finished failover; a
+/// Scenarios 7, 8 and 30: on each flavour of MySQL a call in flight when the writer crashes ends with a finished failover; a
 /// statement made before goes on to work on the new writer, and what the session had set holds there.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_of_the_writer_is_survived_with_statements_and_session_state() {
@@ -67,7 +67,7 @@ async fn a_crash_of_the_writer_is_survived_with_statements_and_session_state() {
     }
 }
 
-/// Scenario 10 on MySQL: a planned switchover under load loses no acknowledged write, and the session follows.
+/// A planned switchover of a MySQL cluster under load loses no acknowledged write, and the session follows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_switchover_loses_no_acknowledged_write() {
     let cluster = cluster(Flavour::Aurora).await;
@@ -109,7 +109,7 @@ async fn a_planned_switchover_loses_no_acknowledged_write() {
     cluster.stop().await;
 }
 
-/// Scenario 36 on MySQL: a frozen writer and another one promoted: host monitoring gives the call in flight up, also
+/// Scenario 36: on MySQL a frozen writer and another one promoted: host monitoring gives the call in flight up, also
 /// between two rows, and the downtime is detection plus one search.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_writer_is_left_for_the_promoted_one() {
@@ -135,7 +135,7 @@ async fn a_frozen_writer_is_left_for_the_promoted_one() {
         let old = cluster.writer();
         cluster.freeze(old, FreezeScope::AllProcesses).await.expect("frozen");
         let frozen = Instant::now();
-        cluster.fail_over().await.expect("another one is promoted");
+        cluster.promote(cluster.readers()[0]).await.expect("another one is promoted");
         (old, frozen)
     };
     let (called, broken, (old, frozen)) =
@@ -160,7 +160,7 @@ async fn a_frozen_writer_is_left_for_the_promoted_one() {
     cluster.stop().await;
 }
 
-/// Scenario 22 and 24 on MySQL: a transaction that a crash hits is unknown (08007) and rolled back, its object is dead,
+/// Scenarios 22, 23 and 24: on MySQL a transaction that a crash hits is unknown (08007) and rolled back, its object is dead,
 /// the connection goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_dies_with_its_connection_and_the_connection_goes_on() {
@@ -197,7 +197,7 @@ async fn a_transaction_dies_with_its_connection_and_the_connection_goes_on() {
     cluster.stop().await;
 }
 
-/// Scenario 26 on MySQL: the answer to a COMMIT is lost on the way: it may have applied, and has.
+/// Scenario 26: on MySQL the answer to a COMMIT is lost on the way: it may have applied, and has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_may_have_applied() {
     let cluster = cluster(Flavour::Aurora).await;
@@ -224,7 +224,7 @@ async fn a_commit_whose_answer_is_lost_may_have_applied() {
     cluster.stop().await;
 }
 
-/// Scenario 16 on MySQL: a write that a demoted writer refuses (1290) leads to the new one; one that the user's own
+/// Scenario 16: on MySQL a write that a demoted writer refuses (1290) leads to the new one; one that the user's own
 /// READ ONLY transaction refuses (1792) does not; with all hosts read-only the failover fails in its time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_write_leads_to_the_writer_unless_it_is_the_users_own_wish() {

@@ -181,7 +181,7 @@ impl Operation<MysqlConnection> for Prepare<'_> {
         let mut lease = connection.lease("prep").await?;
         let (conn, fate) = lease.begin(Doing::nothing("prep"))?;
         let answered = fate.spare(conn.prep(self.0)).await;
-        let raw = lease.settle(answered).await?;
+        let raw = lease.settle_without_status(answered).await?;
         Ok(Statement::new(connection, self.0, raw))
     }
 }
@@ -197,7 +197,7 @@ impl Operation<MysqlConnection> for Close<'_> {
         let mut lease = connection.lease("close").await?;
         let (conn, fate) = lease.begin(Doing::nothing("close"))?;
         let answered = fate.spare(conn.close(raw)).await;
-        lease.settle(answered).await
+        lease.settle_without_status(answered).await
     }
 }
 
@@ -244,7 +244,10 @@ where
         let mut lease = connection.lease("with_raw").await?;
         let (conn, fate) = lease.begin(Doing::maybe_text("with_raw", None))?;
         let answered = fate.spare((self.0)(conn)).await;
-        lease.settle(answered).await
+        let out = lease.settle_without_status(answered).await?;
+        // Whatever came last, the next call asks for the status.
+        connection.forget_status();
+        Ok(out)
     }
 }
 
@@ -264,8 +267,8 @@ impl Operation<MysqlConnection> for LendText<'_> {
         self.infile.arm(conn);
         // The handle on the answer is dropped; the answer itself stays with the connection.
         let answered = fate.spare(async { conn.query_iter(self.bytes).await.map(drop) }).await;
-        lease.settle(answered).await?;
-        lease.lend(connection, sql)
+        lease.settle_without_status(answered).await?;
+        lease.lend(connection, sql, false)
     }
 }
 
@@ -285,9 +288,9 @@ impl LendExec<'_> {
         self.infile.arm(conn);
         let params = self.params.clone();
         let answered = fate.spare(async { conn.exec_iter(&raw, params).await.map(drop) }).await;
-        lease.settle(answered).await?;
+        lease.settle_without_status(answered).await?;
         let sql = self.statement.sql().filter(|_| matches!(self.params, Params::Empty));
-        lease.lend(connection, sql)
+        lease.lend(connection, sql, false)
     }
 }
 
@@ -313,8 +316,8 @@ impl<S: StatementLike> Operation<MysqlConnection> for LendUnknown<S> {
         };
         let (conn, fate) = lease.begin(Doing::maybe_text("exec_iter", None))?;
         let answered = fate.spare(async { conn.exec_iter(statement, params).await.map(drop) }).await;
-        lease.settle(answered).await?;
-        lease.lend(connection, None)
+        lease.settle_without_status(answered).await?;
+        lease.lend(connection, None, false)
     }
 }
 
@@ -329,6 +332,6 @@ impl Operation<MysqlConnection> for LendBare<'_> {
         let (conn, _) = lease.begin(Doing::nothing("to_connection"))?;
         self.0.arm(conn);
         lease.nothing_sent();
-        lease.lend(connection, None)
+        lease.lend(connection, None, true)
     }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, QueryResult, TextProtocol};
 use tokio::sync::SemaphorePermit;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result, RetryAdvice, TransactionOutcome};
 
@@ -151,16 +151,37 @@ impl Lease<'_> {
         Ok(())
     }
 
-    /// To be called with what became of a request: the answer, or `None` when the connection was ended meanwhile.
+    /// To be called with what became of a request: the answer, or `None` when the connection was ended meanwhile. The
+    /// answer ends with status flags.
     ///
     /// # Errors
     /// The driver's error, classified, with its outcome.
     pub(crate) async fn settle<T>(&mut self, answered: Option<mysql_async::Result<T>>) -> Result<T> {
+        self.settled(answered, true).await
+    }
+
+    /// As [`settle`](Self::settle), for a request whose answer has no status flags, or none yet. The driver takes the
+    /// answer to a prepared statement for an OK packet, and its number for flags.
+    ///
+    /// # Errors
+    /// As for [`settle`](Self::settle).
+    pub(crate) async fn settle_without_status<T>(
+        &mut self,
+        answered: Option<mysql_async::Result<T>>,
+    ) -> Result<T> {
+        self.settled(answered, false).await
+    }
+
+    async fn settled<T>(&mut self, answered: Option<mysql_async::Result<T>>, has_status: bool) -> Result<T> {
         let status = &self.connection.status;
         let (lost, was_open) = (status.outcome_if_lost(), status.was_open());
         let error = match answered {
             Some(Ok(out)) => {
-                self.answered();
+                if has_status {
+                    self.answered();
+                } else {
+                    self.free();
+                }
                 return Ok(out);
             }
             Some(Err(error)) => error,
@@ -255,17 +276,37 @@ impl Lease<'_> {
         error.with_operation(self.operation).with_host(self.connection.host.key.to_string())
     }
 
-    /// Hands the driver's connection out, with an answer in it that somebody reads outside of the call.
-    pub(crate) fn lend(mut self, connection: &Arc<MysqlConnection>, sql: Option<&str>) -> Result<Lent> {
-        let Some(conn) = self.conn.take() else {
+    /// Hands the driver's connection out: with an answer in it that somebody reads outside of the call, or for use by the
+    /// driver's own traits.
+    pub(crate) fn lend(
+        mut self,
+        connection: &Arc<MysqlConnection>,
+        sql: Option<&str>,
+        bare: bool,
+    ) -> Result<Lent> {
+        let Some(mut conn) = self.conn.take() else {
             return Err(self.connection.lost_before_sending(self.operation));
         };
+        if !bare && has_no_rows(&mut conn) {
+            // The flags are there already: the statement has ended.
+            self.connection.status.read(&conn);
+        }
         if let Some(permit) = self.permit.take() {
             permit.forget();
         }
         let sql = sql.filter(|sql| crate::session_state::SessionState::concerns(sql)).map(str::to_owned);
-        Ok(Lent { connection: Arc::clone(connection), conn: Some(conn), sql })
+        Ok(Lent { connection: Arc::clone(connection), conn: Some(conn), sql, bare })
     }
+}
+
+/// Whether the answer that is open, if there is one, begins with no rows.
+fn has_no_rows(conn: &mut Conn) -> bool {
+    QueryResult::<TextProtocol>::new(conn).columns_ref().is_empty()
+}
+
+/// Whether an answer was read to its end.
+fn is_read(conn: &mut Conn) -> bool {
+    QueryResult::<TextProtocol>::new(conn).is_empty()
 }
 
 impl Drop for Lease<'_> {
@@ -298,6 +339,8 @@ pub(crate) struct Lent {
     connection: Arc<MysqlConnection>,
     conn: Option<Box<Conn>>,
     sql: Option<String>,
+    /// Nobody knows what was done with it.
+    bare: bool,
 }
 
 impl Lent {
@@ -343,18 +386,18 @@ impl Lent {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        if let Some(conn) = self.conn.take() {
+        if let Some(mut conn) = self.conn.take() {
             if conn.is_disconnected() {
                 // Cancelled or broken in the middle of a request.
                 self.connection.gone(Some(conn), cancelled());
             } else {
                 self.connection.answers.fetch_add(1, Ordering::Relaxed);
-                if self.connection.status.read(&conn) {
-                    if let Some(sql) = &self.sql {
-                        self.connection.observe_success(sql);
-                    }
-                } else {
+                if self.bare || !is_read(&mut conn) || !self.connection.status.read(&conn) {
+                    // The next call asks by a ping.
                     self.connection.status.set_stale();
+                }
+                if let Some(sql) = self.sql.as_ref().filter(|_| conn.last_ok_packet().is_some()) {
+                    self.connection.observe_success(sql);
                 }
                 self.connection.put_back(conn);
             }

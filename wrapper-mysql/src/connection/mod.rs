@@ -130,6 +130,11 @@ impl MysqlConnection {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What was last seen of the status may not hold any more.
+    pub(crate) fn forget_status(&self) {
+        self.status.set_stale();
+    }
+
     /// Whether the server has rolled the transaction back by itself: a COMMIT now would be answered as if there had been
     /// one to commit.
     pub(crate) fn is_undone(&self) -> bool {

@@ -146,12 +146,12 @@ impl StatementRef<'_> {
             if let Some(old) = own.and_then(|statement| statement.ready_on(connection)) {
                 let (conn, fate) = lease.begin(Doing::nothing(operation))?;
                 let closed = fate.spare(conn.close(old)).await;
-                lease.settle(closed).await?;
+                lease.settle_without_status(closed).await?;
             }
         }
         let (conn, fate) = lease.begin(Doing::nothing(operation))?;
         let answered = fate.spare(conn.prep(self.bytes())).await;
-        let raw = lease.settle(answered).await?;
+        let raw = lease.settle_without_status(answered).await?;
         if let Some(statement) = own {
             statement.set(connection, &raw);
         }
