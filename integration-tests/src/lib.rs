@@ -8,7 +8,8 @@
 //! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
 //!   installation, starts in milliseconds.
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
-//! * [`gate::MessageGate`]: a proxy that lets through a number of PostgreSQL messages and holds the next one.
+//! * [`gate::MessageGate`]: a proxy that lets through a number of messages of PostgreSQL or MySQL and holds the
+//!   next one.
 //! * [`names::NameTable`]: host names with a propagation lag, in place of `/etc/hosts`.
 //!
 //! * `schedule` (feature `schedules`): seeded schedules of faults over the test kit of `wrapper-core`, without servers.

@@ -136,34 +136,49 @@ fn numbers(doc: &str) -> BTreeSet<u32> {
     found
 }
 
-/// The flavours of the clusters that the code names. A test that names none runs without servers.
-fn flavours(code: &str, simulated: bool) -> BTreeSet<&'static str> {
-    let mut found = BTreeSet::new();
-    if simulated || code.contains("SimCluster") {
-        found.insert("simulated");
-    } else {
-        for (name, label) in [("Plain", "plain"), ("Aurora", "Aurora"), ("MultiAz", "Multi-AZ")] {
-            if code.contains(&format!("Flavour::{name}")) {
-                found.insert(label);
-            }
+/// What kind of clusters a test program starts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Servers {
+    Postgres,
+    MySql,
+    Simulated,
+}
+
+impl Servers {
+    fn of(program: &str) -> Self {
+        match program {
+            "examples" | "sim_cluster" | "sim_metadata" => Self::Simulated,
+            _ if program.starts_with("mysql_") => Self::MySql,
+            _ => Self::Postgres,
         }
     }
-    found
+}
+
+/// The flavours of the clusters that the code names. A test that names none runs without servers.
+fn flavours(code: &str, servers: Servers) -> BTreeSet<&'static str> {
+    if servers == Servers::Simulated || code.contains("SimCluster") {
+        return BTreeSet::from(["simulated"]);
+    }
+    let labels = match servers {
+        Servers::MySql => [("Plain", "MariaDB"), ("Aurora", "Aurora MySQL"), ("MultiAz", "Multi-AZ MySQL")],
+        _ => [("Plain", "plain"), ("Aurora", "Aurora"), ("MultiAz", "Multi-AZ")],
+    };
+    let named = labels.into_iter().filter(|(name, _)| code.contains(&format!("Flavour::{name}")));
+    named.map(|(_, label)| label).collect()
 }
 
 /// The code of a test, and that of the helpers which start its cluster: they may call one another.
 fn with_helpers(body: &str, name: Option<&str>, sources: &[&str]) -> String {
     let mut code = body.to_owned();
     for _ in 0..3 {
-        if !flavours(&code, false).is_empty() {
+        if !flavours(&code, Servers::Postgres).is_empty() {
             break;
         }
         for helper in sources.iter().flat_map(|source| source.split("fn ").skip(1)) {
             let called = helper.split(['(', '<']).next().filter(|called| Some(*called) != name);
             let helper = helper.split("\n}").next().unwrap_or_default();
-            if called
-                .is_some_and(|called| helper.contains("LocalCluster") && code.contains(&format!("{called}(")))
-            {
+            let starts = helper.contains("LocalCluster") || helper.contains("MySqlCluster");
+            if called.is_some_and(|called| starts && code.contains(&format!("{called}("))) {
                 code.push_str(helper);
             }
         }
@@ -187,10 +202,7 @@ fn tests_in(source: &str, shared: &str, program: &str, into: &mut BTreeMap<u32, 
             Some(rest.split(['(', '<']).next().expect("split gives one part"))
         });
         let body = body.join("\n");
-        let flavours = flavours(
-            &with_helpers(&body, name, &[source, shared]),
-            matches!(program, "examples" | "sim_cluster" | "sim_metadata"),
-        );
+        let flavours = flavours(&with_helpers(&body, name, &[source, shared]), Servers::of(program));
         for number in numbers(&doc) {
             let test = format!("`{program}::{}`", name.expect("a test has a name"));
             into.entry(number).or_default().insert(Played { test, flavours: flavours.clone() });
@@ -202,29 +214,41 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
 }
 
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    entries.map(|entry| entry.expect("an entry").path()).collect()
+}
+
 fn played() -> BTreeMap<u32, BTreeSet<Played>> {
     let folder = root().join("integration-tests/tests");
     let read = |path: &Path| fs::read_to_string(path).expect("a source");
-    let shared =
-        ["common/mod.rs", "common/faults.rs", "support/mod.rs"].map(|path| read(&folder.join(path))).concat();
+    let all = |paths: &[&str]| paths.iter().map(|path| read(&folder.join(path))).collect::<String>();
+    let shared = all(&["common/mod.rs", "common/faults.rs", "support/mod.rs"]);
+    let mysql = all(&["mysql_kit/mod.rs", "mysql_support/mod.rs", "mysql_catalogue/support.rs"]);
     let mut found = BTreeMap::new();
-    for entry in fs::read_dir(&folder).expect("the folder of the tests") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            let program = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            tests_in(&read(&path), &shared, &program, &mut found);
+    for path in entries(&folder) {
+        let program = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let shared = if Servers::of(&program) == Servers::MySql { &mysql } else { &shared };
+        if path.join("main.rs").is_file() {
+            for module in entries(&path) {
+                tests_in(&read(&module), shared, &program, &mut found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            tests_in(&read(&path), shared, &program, &mut found);
         }
     }
     // The examples run on the simulated cluster.
     tests_in(&read(&root().join("examples/tests/examples.rs")), "", "examples", &mut found);
-    for entry in fs::read_dir(root().join("integration-tests/benches")).expect("the folder of the benches") {
-        let folder = entry.expect("an entry").path();
+    for folder in entries(&root().join("integration-tests/benches")) {
         let Ok(source) = fs::read_to_string(folder.join("main.rs")) else { continue };
         let doc: Vec<_> = source.lines().take_while(|line| line.starts_with("//!")).collect();
         let doc = doc.iter().map(|line| line.trim_start_matches("//!").trim()).collect::<Vec<_>>().join(" ");
         for number in numbers(&doc) {
             let test = format!("bench `{}`", folder.file_name().expect("a name").to_string_lossy());
-            found.entry(number).or_default().insert(Played { test, flavours: flavours(&source, false) });
+            found
+                .entry(number)
+                .or_default()
+                .insert(Played { test, flavours: flavours(&source, Servers::Postgres) });
         }
     }
     found

@@ -2,7 +2,7 @@
 //! freeze, each beside what the formula allows. Scenario 38 of the catalogue.
 //!
 //! ```text
-//! cargo bench -p integration-tests --bench detection [-- --runs 3] [--write]
+//! cargo bench -p integration-tests --bench detection -- [--engine mysql] [--runs 3] [--write]
 //! ```
 #![allow(
     clippy::disallowed_methods,
@@ -16,7 +16,7 @@ mod support;
 #[tokio::main]
 async fn main() -> support::Outcome {
     let Some(arguments) = support::Arguments::of_a_bench() else { return Ok(()) };
-    linux::run(&arguments).await
+    support::engine::on_engine!(&arguments, linux::run)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -28,10 +28,9 @@ fn main() {
 mod linux {
     use std::time::{Duration, Instant};
 
-    use integration_tests::{Flavour, FreezeScope, LocalCluster};
-    use wrapper_pg::ErrorKind;
+    use integration_tests::Flavour;
 
-    use crate::support::cluster::connector;
+    use crate::support::engine::{Blind, Client, Connector, Engine, Setup};
     use crate::support::page::Table;
     use crate::support::stats::{Millis, Samples, millis};
     use crate::support::{Arguments, Outcome};
@@ -54,9 +53,12 @@ mod linux {
     const SLACK: Duration = Duration::from_millis(50);
     const LIMIT: Duration = Duration::from_secs(60);
 
-    pub(crate) async fn run(arguments: &Arguments) -> Outcome {
+    pub(crate) async fn run<E: Engine>(arguments: &Arguments) -> Outcome {
         let runs: usize = arguments.value("--runs")?.unwrap_or(3);
-        let cluster = LocalCluster::builder().flavour(Flavour::Aurora).start().await?;
+        let setup =
+            Setup { flavour: Flavour::Aurora, promotion: Duration::ZERO..=Duration::ZERO, restart: false };
+        let cluster = E::start(setup).await?;
+        let server = cluster.server().await?;
         let mut table = Table::new(&HEADING);
         let mut outside = 0;
         for setting in SETTINGS {
@@ -91,46 +93,49 @@ mod linux {
             }
         }
         table.print();
-        println!("later than the formula: {outside}");
+        println!("server: {server}; later than the formula: {outside}");
         if arguments.has("--write") {
             let note =
                 format!("Later than the formula: {outside} of {}.", runs * SETTINGS.len() * MOMENTS.len());
-            table.write("detection", &arguments.command("detection"), &[note])?;
+            let notes = [format!("Server: {server}."), note];
+            table.write(&E::section("detection"), &arguments.command("detection"), &notes)?;
         }
         cluster.stop().await;
         Ok(())
     }
 
     /// One call, and a freeze: when the host froze and when the call was given up, since the call's start.
-    async fn one(
-        cluster: &LocalCluster,
+    async fn one<E: Engine>(
+        cluster: &E,
         (grace, interval, count): (u64, u64, u32),
         moment: Duration,
     ) -> Outcome<(Duration, Duration)> {
-        let connector = connector(cluster)
-            .set("plugins", "efm")
-            .set("failure_detection_time", &format!("{grace}ms"))
-            .set("failure_detection_interval", &format!("{interval}ms"))
-            .set("failure_detection_count", &count.to_string())
-            .build()?;
-        let client = connector.connect().await?;
-        client.query("SELECT 1", &[]).await?;
-        let writer = cluster.writer();
+        let (grace, interval) = (format!("{grace}ms"), format!("{interval}ms"));
+        let settings = [
+            ("plugins", "efm"),
+            ("failure_detection_time", grace.as_str()),
+            ("failure_detection_interval", interval.as_str()),
+            ("failure_detection_count", &count.to_string()),
+        ];
+        let connector = cluster.connector(Blind, &settings)?;
+        let mut client = connector.connect().await?;
+        client.sleep(0).await?;
         let called = Instant::now();
         let call = async {
-            let error = client.query("SELECT pg_sleep(60)", &[]).await.err();
-            (called.elapsed(), error)
+            let ended = client.sleep(60).await;
+            (called.elapsed(), ended)
         };
         let freeze = async {
             tokio::time::sleep(moment).await;
-            cluster.freeze(writer, FreezeScope::AllProcesses).await.map(|()| called.elapsed())
+            cluster.freeze_writer().await.map(|()| called.elapsed())
         };
         let both = tokio::time::timeout(LIMIT, async { tokio::join!(call, freeze) }).await;
-        cluster.thaw(writer).await?;
-        let ((given_up, error), frozen) = both?;
-        let error = error.ok_or("the call on a frozen host succeeded")?;
-        if error.kind() != ErrorKind::HostSilent {
-            return Err(format!("not given up as a silent host: {error}").into());
+        cluster.thaw_writer().await?;
+        let ((given_up, ended), frozen) = both?;
+        match ended {
+            Ok(()) => return Err("the call on a frozen host succeeded".into()),
+            Err(kind) if kind == "HostSilent" => {}
+            Err(kind) => return Err(format!("not given up as a silent host: {kind}").into()),
         }
         drop(client);
         connector.shutdown().await;

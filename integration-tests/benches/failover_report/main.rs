@@ -2,7 +2,8 @@
 //! cluster, beside the bare driver on the cluster endpoint.
 //!
 //! ```text
-//! cargo bench -p integration-tests --bench failover_report -- --runs 20 [--scenario crash] [--verbose] [--write]
+//! cargo bench -p integration-tests --bench failover_report -- --runs 20 [--engine mysql] [--scenario crash] \
+//!     [--verbose] [--write]
 //! ```
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; this program measures real time")]
 
@@ -19,7 +20,7 @@ mod support;
 #[tokio::main]
 async fn main() -> support::Outcome {
     let Some(arguments) = support::Arguments::of_a_bench() else { return Ok(()) };
-    run::all(&arguments).await
+    support::engine::on_engine!(&arguments, run::all)
 }
 
 #[cfg(not(target_os = "linux"))]

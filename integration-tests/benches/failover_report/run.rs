@@ -1,18 +1,18 @@
 //! Runs scenarios, checks that no acknowledged write was lost, and prints the table.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use integration_tests::{FailoverRecord, LocalCluster};
+use integration_tests::FailoverRecord;
 use wrapper_core::observe::{Event, Observer};
-use wrapper_pg::Connector;
 
-use crate::load::{self, Endpoint, Seen};
-use crate::scenario::{Loss, Scenario, all as scenarios};
+use crate::load::{self, Seen};
+use crate::scenario::{Scenario, all as scenarios};
+use crate::support::engine::{Connector, Engine, Loss};
 use crate::support::page::{Table, keep};
 use crate::support::stats::{Millis, Samples, millis};
-use crate::support::{Arguments, Outcome, cluster::connector};
+use crate::support::{Arguments, Outcome};
 
 /// How long writes go on before the fault; a part of a second is added so that the phases of timers average out.
 const BEFORE: Duration = Duration::from_millis(700);
@@ -56,8 +56,15 @@ impl Observer for Log {
     }
 }
 
+/// The detection times of the bar for a silent host.
+const QUICK: [(&str, &str); 3] = [
+    ("failure_detection_time", "1s"),
+    ("failure_detection_interval", "200ms"),
+    ("failure_detection_count", "3"),
+];
+
 /// Runs what the arguments ask for.
-pub(crate) async fn all(arguments: &Arguments) -> Outcome {
+pub(crate) async fn all<E: Engine>(arguments: &Arguments) -> Outcome {
     let runs: usize = arguments.value("--runs")?.unwrap_or(3);
     let only: Option<String> = arguments.value("--scenario")?;
     let known = scenarios();
@@ -73,9 +80,10 @@ pub(crate) async fn all(arguments: &Arguments) -> Outcome {
         }
     };
     let mut table = Table::new(&HEADING);
-    let mut figures = Vec::new();
+    let (mut figures, mut server) = (Vec::new(), String::new());
     for scenario in &chosen {
-        let cluster = scenario.cluster().await?;
+        let cluster = E::start(scenario.setup()).await?;
+        server = cluster.server().await?;
         // A run of the bare driver lasts as long as the DNS lag.
         let runs = if scenario.bare { runs.min(2) } else { runs };
         let mut done = Vec::new();
@@ -100,9 +108,11 @@ pub(crate) async fn all(arguments: &Arguments) -> Outcome {
         table.row(row(scenario, &done));
     }
     table.print();
+    println!("server: {server}");
     if arguments.has("--write") {
-        table.write("failover", &arguments.command("failover_report"), &[])?;
-        keep("failover", &figures)?;
+        let section = E::section("failover");
+        table.write(&section, &arguments.command("failover_report"), &[format!("Server: {server}.")])?;
+        keep(&section, &figures)?;
     }
     Ok(())
 }
@@ -141,47 +151,33 @@ fn counted(failures: &[String]) -> String {
     counts.iter().map(|(what, count)| format!("{what} x{count}")).collect::<Vec<_>>().join(", ")
 }
 
-async fn once(scenario: &Scenario, cluster: &LocalCluster, verbose: bool) -> Outcome<Run> {
-    let writer = cluster.connect_app(cluster.writer()).await?;
-    writer.batch_execute("DROP TABLE IF EXISTS load; CREATE TABLE load (id bigint PRIMARY KEY)").await?;
-    drop(writer);
-    // What earlier runs left in the names would be another run's lag.
-    cluster.names().insert(&cluster.cluster_endpoint(), cluster.address(cluster.writer()).ip());
+async fn once<E: Engine>(scenario: &Scenario, cluster: &E, verbose: bool) -> Outcome<Run> {
+    cluster.make_table().await?;
     let seen = Seen::default();
     let log = Log::default();
-    let mut ours: Option<Connector> = None;
+    let mut ours: Option<E::Connector> = None;
     let task = if scenario.bare {
-        tokio::spawn(load::bare(Endpoint::of(cluster), seen.clone()))
+        tokio::spawn(load::bare(cluster.endpoint(), seen.clone()))
     } else {
-        let mut builder = connector(cluster).observer(log.clone());
-        if scenario.loss == Loss::Freeze {
-            builder = builder
-                .set("failure_detection_time", "1s")
-                .set("failure_detection_interval", "200ms")
-                .set("failure_detection_count", "3");
-        }
-        let connector = builder.build()?;
+        let settings: &[_] = if scenario.loss == Loss::Freeze { &QUICK } else { &[] };
+        let connector = ours.insert(cluster.connector(log.clone(), settings)?);
         let client = connector.connect().await?;
-        let seen = seen.clone();
-        ours = Some(connector);
-        tokio::spawn(async move {
-            if let Err(error) = load::wrapped(client, seen).await {
-                println!("the load ended: {error}");
-            }
-        })
+        tokio::spawn(load::wrapped(client, seen.clone()))
     };
     tokio::time::sleep(BEFORE + Duration::from_millis(fastrand::Rng::new().u64(..250))).await;
-    let record = scenario.lose_writer(cluster).await?;
+    let record = cluster.lose_writer(scenario.loss).await?;
     let first = first_write(&seen).await;
     // A few more writes, to be looked for in the table.
     tokio::time::sleep(load::EVERY * 20).await;
     task.abort();
-    let report = ours.as_ref().map(|connector| told(connector, &log, &record));
+    let report = ours.as_ref().map(|connector| told(&connector.reports(), &log, &record));
     if let Some(connector) = ours {
         connector.shutdown().await;
     }
     let first = first?;
-    let lost = lost(cluster, &seen).await?;
+    // Acknowledged writes that the present writer does not have.
+    let there = cluster.ids().await?;
+    let lost = seen.acks().iter().filter(|ack| !there.contains(&ack.id)).count();
     let detection = log
         .0
         .lock()
@@ -200,7 +196,7 @@ async fn once(scenario: &Scenario, cluster: &LocalCluster, verbose: bool) -> Out
         failures: seen.failures(),
         report,
     };
-    scenario.mend(cluster, &record).await?;
+    cluster.mend(scenario.loss, &record).await?;
     Ok(run)
 }
 
@@ -219,24 +215,16 @@ async fn first_write(seen: &Seen) -> Outcome<Instant> {
     }
 }
 
-/// Acknowledged writes that the present writer does not have.
-async fn lost(cluster: &LocalCluster, seen: &Seen) -> Outcome<usize> {
-    let writer = cluster.connect_app(cluster.writer()).await?;
-    let rows = writer.query("SELECT id FROM load", &[]).await?;
-    let there: BTreeSet<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    Ok(seen.acks().iter().filter(|ack| !there.contains(&ack.id)).count())
-}
-
 /// The library's own report and events, on the clock of the cluster.
-fn told(connector: &Connector, log: &Log, record: &FailoverRecord) -> String {
+fn told(reports: &[String], log: &Log, record: &FailoverRecord) -> String {
     let mut text = format!("  {record}\n");
     for (at, what, _) in log.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         if *at >= record.t_crash {
             text.push_str(&format!("  {:>+10.1} ms  {what}\n", signed(record.t_accepting, *at)));
         }
     }
-    for report in connector.reports() {
-        text.push_str(&report.to_string());
+    for report in reports {
+        text.push_str(report);
         text.push('\n');
     }
     text

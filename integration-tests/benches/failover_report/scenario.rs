@@ -3,17 +3,9 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use integration_tests::{FailoverRecord, Fault, Flavour, FreezeScope, LocalCluster};
+use integration_tests::Flavour;
 
-use crate::support::Outcome;
-
-/// How the writer is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Loss {
-    Crash,
-    Planned,
-    Freeze,
-}
+use crate::support::engine::{Loss, Setup};
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -84,32 +76,8 @@ pub(crate) fn all() -> Vec<Scenario> {
 }
 
 impl Scenario {
-    /// A cluster for it.
-    pub(crate) async fn cluster(&self) -> Outcome<LocalCluster> {
-        let builder = LocalCluster::builder()
-            .flavour(self.flavour)
-            .promotion_time(self.promotion.clone())
-            .restart_on_promote(self.restart)
-            .rejoin_after(Some(Duration::from_millis(300)))
-            .dns_lag(Duration::from_secs(30));
-        Ok(builder.start().await?)
-    }
-
-    /// Loses the writer; returns when another one accepts writes.
-    pub(crate) async fn lose_writer(&self, cluster: &LocalCluster) -> Outcome<FailoverRecord> {
-        Ok(match self.loss {
-            Loss::Crash => cluster.fail_over().await?,
-            Loss::Planned => cluster.planned_switchover(cluster.readers()[0]).await?,
-            Loss::Freeze => cluster.fail_over_after(Fault::Freeze(FreezeScope::AllProcesses)).await?,
-        })
-    }
-
-    /// Brings the cluster back to three nodes.
-    pub(crate) async fn mend(&self, cluster: &LocalCluster, record: &FailoverRecord) -> Outcome {
-        if self.loss == Loss::Freeze {
-            cluster.thaw(record.old_writer).await?;
-            cluster.rejoin(record.old_writer).await?;
-        }
-        Ok(cluster.wait_until_healthy(Duration::from_secs(60)).await?)
+    /// The cluster for it.
+    pub(crate) fn setup(&self) -> Setup {
+        Setup { flavour: self.flavour, promotion: self.promotion.clone(), restart: self.restart }
     }
 }

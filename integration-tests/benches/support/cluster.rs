@@ -4,8 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
-use integration_tests::LocalCluster;
 use integration_tests::names::NameTable;
+use integration_tests::{LocalCluster, MySqlCluster};
 use wrapper_core::env::{Environment, Resolver};
 use wrapper_pg::{Connector, ConnectorBuilder};
 
@@ -36,5 +36,20 @@ pub(crate) fn connector(cluster: &LocalCluster) -> ConnectorBuilder {
         .password(app.password.clone())
         .dbname(&app.database)
         .set("sslmode", "disable")
-        .environment(Environment::builder().resolver(TableResolver(cluster.names())).build())
+        .environment(environment(cluster.names()))
+}
+
+/// The same for a cluster of the MySQL family.
+pub(crate) fn mysql_connector(cluster: &MySqlCluster) -> wrapper_mysql::ConnectorBuilder {
+    let app = cluster.app();
+    wrapper_mysql::Connector::builder_at(&cluster.cluster_endpoint(), cluster.port())
+        .user(&app.user)
+        .password(app.password.clone())
+        .dbname(&app.database)
+        .set("sslmode", "disable")
+        .environment(environment(cluster.names()))
+}
+
+fn environment(names: NameTable) -> Environment {
+    Environment::builder().resolver(TableResolver(names)).build()
 }

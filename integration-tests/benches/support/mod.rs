@@ -1,9 +1,11 @@
-//! What the benches and report programs share: arguments, statistics, a counting allocator, the page of figures,
-//! and how a connector reaches a local cluster.
+//! What the benches and report programs share: arguments, statistics, a counting allocator, the page of figures, how a
+//! connector reaches a local cluster, and what differs between engines.
 #![allow(dead_code, reason = "each program uses its part")]
 
 pub(crate) mod alloc;
 pub(crate) mod cluster;
+#[cfg(target_os = "linux")]
+pub(crate) mod engine;
 pub(crate) mod page;
 pub(crate) mod stats;
 

@@ -1,42 +1,17 @@
 //! One client behind a gate of its own, and the checks after each drop.
 
-use std::ops::Add;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use integration_tests::LocalCluster;
-use integration_tests::gate::{MessageGate, Sender};
+use integration_tests::gate::MessageGate;
 use wrapper_pg::{Client, Connector, Error, SimpleQueryMessage, Statement};
 
-use crate::{TIMES, within};
+use crate::enumerate::{Running, Session, within};
 
 /// An operation on a client; what it writes, it writes as two rows of the id, both or none.
 pub(crate) type Operation =
     for<'a> fn(&'a mut Client, &'a Statement, i64) -> LocalBoxFuture<'a, Result<(), Error>>;
-
-/// No operation has more messages than this on one side.
-const MOST: usize = 80;
-
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Tally {
-    /// Operations, sides and numbers of messages at which it was dropped.
-    pub(crate) boundaries: usize,
-    /// Drops at them.
-    pub(crate) drops: usize,
-    /// Connections that were given up.
-    pub(crate) discarded: usize,
-}
-
-impl Add for Tally {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self {
-            boundaries: self.boundaries + other.boundaries,
-            drops: self.drops + other.drops,
-            discarded: self.discarded + other.discarded,
-        }
-    }
-}
 
 pub(crate) struct Lane {
     gate: MessageGate,
@@ -76,69 +51,52 @@ impl Lane {
         Self { gate, connector, client, prepared, next: number * 1_000_000 }
     }
 
-    pub(crate) async fn go_through(&mut self, operations: &[(&str, Operation)]) -> Tally {
-        let mut all = Tally::default();
-        for (name, operation) in operations {
-            let found = self.enumerate(*operation, TIMES).await;
-            let found = found.unwrap_or_else(|poisoned| panic!("{name}, {poisoned}"));
-            assert!(found.boundaries >= 2, "{name}: {found:?}");
-            all = all + found;
-        }
-        all
-    }
-
-    /// Drops the operation after each number of messages of either side, `times` times each.
-    pub(crate) async fn enumerate(&mut self, operation: Operation, times: usize) -> Result<Tally, String> {
-        let mut tally = Tally::default();
-        for sender in [Sender::Server, Sender::Client] {
-            for messages in 0..=MOST {
-                let mut dropped = 0;
-                for time in 0..times {
-                    self.next += 1;
-                    let (gate, id) = (&self.gate, self.next);
-                    gate.hold_after(sender, messages);
-                    let ended = {
-                        let running = operation(&mut self.client, &self.prepared, id);
-                        let at_gate = async {
-                            gate.held().await;
-                            // Every other time, what had passed before is looked at first.
-                            if time % 2 == 1 {
-                                tokio::time::sleep(Duration::from_micros(300)).await;
-                            }
-                        };
-                        tokio::select! {
-                            biased;
-                            () = at_gate => None,
-                            ended = running => Some(ended),
-                        }
-                    };
-                    gate.open();
-                    dropped += usize::from(ended.is_none());
-                    let place = format!("{sender:?} held after {messages} messages, time {time}");
-                    if let Some(Err(error)) = ended {
-                        return Err(format!("{place}: failed though nothing was wrong: {error}"));
-                    }
-                    let usable = within("the check", self.check(id)).await;
-                    let usable = usable.map_err(|what| format!("{place}: {what}"))?;
-                    if !usable {
-                        tally.discarded += 1;
-                        (self.client, self.prepared) = open(&self.connector).await;
-                    }
-                }
-                tally.drops += dropped;
-                if dropped == 0 {
-                    break;
-                }
-                tally.boundaries += 1;
-                if messages == MOST {
-                    return Err(format!("more than {MOST} messages"));
-                }
+    /// Drops connects; nothing of what was dropped stays open on the server, but the lane's own client does. Gives the
+    /// number of boundaries.
+    pub(crate) async fn connects(self, cluster: &LocalCluster) -> usize {
+        let observer = cluster.connect_superuser(cluster.writer()).await.expect("connected past the library");
+        let boundaries = self.enumerate_connects().await;
+        let count =
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND backend_type = 'client backend'";
+        let mut open = 0_i64;
+        for _ in 0..500 {
+            open = observer.query_one(count, &[]).await.expect("counted").get(0);
+            if open == 1 {
+                break;
             }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Ok(tally)
+        assert_eq!(open, 1, "connections on the server after all connects were dropped");
+        within("a connect", self.connect()).await;
+        boundaries
+    }
+}
+
+impl Session for Lane {
+    type Operation = Operation;
+    type Error = Error;
+
+    fn gate(&self) -> &MessageGate {
+        &self.gate
     }
 
-    /// Uses the client as its next user does; says whether it is still usable.
+    fn next_id(&mut self) -> i64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn run(&mut self, operation: Operation, id: i64) -> Running<'_, Error> {
+        Running { gate: &self.gate, future: operation(&mut self.client, &self.prepared, id) }
+    }
+
+    async fn reopen(&mut self) {
+        (self.client, self.prepared) = open(&self.connector).await;
+    }
+
+    async fn connect(&self) {
+        drop(self.connector.connect().await.expect("connected"));
+    }
+
     async fn check(&mut self, id: i64) -> Result<bool, String> {
         if self.client.is_closed() {
             let error = self.client.check_connection().await.err().ok_or("a closed client answers")?;
@@ -181,44 +139,5 @@ impl Lane {
             }
             (_, _, rows, cursors) => Err(format!("{rows:?} of two rows are there; cursors: {cursors:?}")),
         }
-    }
-
-    /// Drops a connect after each number of messages of either side; gives the number of boundaries.
-    pub(crate) async fn connects(self, cluster: &LocalCluster) -> usize {
-        let observer = cluster.connect_superuser(cluster.writer()).await.expect("connected past the library");
-        let mut boundaries = 0;
-        for sender in [Sender::Server, Sender::Client] {
-            for messages in 0..=MOST {
-                let mut dropped = 0;
-                for _ in 0..TIMES {
-                    self.gate.hold_after(sender, messages);
-                    let client = tokio::select! {
-                        biased;
-                        () = self.gate.held() => None,
-                        client = self.connector.connect() => Some(client.expect("connected")),
-                    };
-                    self.gate.open();
-                    dropped += usize::from(client.is_none());
-                }
-                if dropped == 0 {
-                    break;
-                }
-                boundaries += 1;
-            }
-        }
-        // Nothing of what was dropped stays open on the server; the lane's own client does.
-        let count =
-            "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND backend_type = 'client backend'";
-        let mut open = 0_i64;
-        for _ in 0..500 {
-            open = observer.query_one(count, &[]).await.expect("counted").get(0);
-            if open == 1 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        assert_eq!(open, 1, "connections on the server after all connects were dropped");
-        drop(within("a connect", self.connector.connect()).await.expect("connected"));
-        boundaries
     }
 }

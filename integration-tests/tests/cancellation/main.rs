@@ -4,26 +4,15 @@
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; these tests run in real time")]
 
 mod broken;
+mod enumerate;
 mod lane;
 mod operations;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use enumerate::{Session, TIMES};
 use integration_tests::LocalCluster;
 use lane::Lane;
-
-/// How often an operation is dropped at one boundary.
-const TIMES: usize = 20;
-
-/// No wait here is longer.
-const LIMIT: Duration = Duration::from_secs(20);
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(LIMIT, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what} did not end within {LIMIT:?}"),
-    }
-}
 
 async fn cluster() -> LocalCluster {
     let cluster = LocalCluster::builder().start().await.expect("the cluster starts");

@@ -15,13 +15,15 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A bench with its arguments, for the page and when it must be quick.
-const BENCHES: [(&str, &str, &str); 7] = [
+const BENCHES: [(&str, &str, &str); 9] = [
     ("call_cost", "--rounds 10", "--rounds 3"),
     ("select_one", "--core 0 --pairs 300 --instructions", "--core 0 --pairs 30 --instructions"),
     ("at_rest", "--clients 1,100,1000", "--clients 1,100"),
     ("failover_kit", "--runs 200", "--runs 50"),
     ("detection", "--runs 3", "--runs 1"),
+    ("detection", "--engine mysql --runs 3", "--engine mysql --runs 1"),
     ("failover_report", "--runs 20", "--runs 3"),
+    ("failover_report", "--engine mysql --runs 20", "--engine mysql --runs 3"),
     ("storm", "--clients 200,1000", "--clients 200"),
 ];
 
