@@ -1,9 +1,10 @@
-//! The client with the wrapper.
+//! The client with the wrapper: wrapper-pg.
 
 use async_trait::async_trait;
-use wrapper_pg::{Connector, Error, ErrorKind, RetryAdvice, Statement, TransactionOutcome};
+use wrapper_pg::{Connector, Error, RetryAdvice, Statement};
 
 use crate::tally::Failure;
+use crate::wrapped::failure;
 use crate::writer::Client;
 
 /// Writes with the wrapper; what a failover leaves to the application is in [`failure`].
@@ -64,22 +65,5 @@ impl Client for Wrapped {
             open.client.query_one_scalar::<i64, _>(&open.look_up, &[&number]).await
         };
         found.await.map(|count| count > 0).map_err(|error| self.note(&error))
-    }
-}
-
-fn failure(error: &Error) -> Failure {
-    let outcome = match error.outcome() {
-        TransactionOutcome::NotSent => "not sent",
-        TransactionOutcome::RolledBack => "rolled back",
-        TransactionOutcome::MayHaveApplied => "may have been applied",
-        _ => "committed",
-    };
-    Failure {
-        kind: error.kind().as_str().to_owned(),
-        outcome,
-        text: error.to_string(),
-        in_doubt: !error.outcome().is_not_applied(),
-        // The session stands on the new writer already.
-        ready: error.kind() == ErrorKind::FailoverSucceeded,
     }
 }
