@@ -1,4 +1,4 @@
-//! What the example programs share: the name table of a test cluster as a resolver, and a connector onto a simulated
+//! What the example programs share: the name table of a test cluster as a resolver, and connectors onto a simulated
 //! cluster.
 //!
 //! What may not live here: anything that an application on a real cluster would need. There, a URL is enough.
@@ -37,5 +37,14 @@ pub fn simulated(cluster: &SimCluster, host: &str) -> ConnectorBuilder {
         .user("app")
         .dbname("shop")
         .set("sslmode", "disable")
+        .environment(Environment::builder().resolver(TableResolver(cluster.names().clone())).build())
+}
+
+/// The same onto a host of a simulated MySQL cluster.
+pub fn simulated_mysql(cluster: &SimCluster, host: &str) -> wrapper_mysql::ConnectorBuilder {
+    wrapper_mysql::Connector::builder_at(host, cluster.port())
+        .user("app")
+        .dbname("shop")
+        .set("ssl_mode", "disabled")
         .environment(Environment::builder().resolver(TableResolver(cluster.names().clone())).build())
 }

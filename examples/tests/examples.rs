@@ -37,6 +37,12 @@ async fn quickstart() {
 }
 
 #[tokio::test]
+async fn mysql_failover() {
+    let out = run(env!("CARGO_BIN_EXE_mysql-failover"), &[]).await;
+    assert!(out.contains("order 2 is placed on shop-") && out.contains("switched from shop-1"), "{out}");
+}
+
+#[tokio::test]
 async fn custom_plugin() {
     assert!(run(env!("CARGO_BIN_EXE_custom-plugin"), &[]).await.contains("4 calls, 1 failed"));
 }
@@ -84,11 +90,26 @@ async fn the_demo_shows_a_failover() {
 }
 
 #[tokio::test]
+async fn the_demo_shows_a_failover_of_mysql() {
+    let file = picture("demo-mysql");
+    let arguments = ["--engine", "mysql", "--dns-lag", "500ms", "--out", &file];
+    let out = run(env!("CARGO_BIN_EXE_failover-demo"), &arguments).await;
+    for expected in ["switched from shop-1", "acknowledged writes that are lost", "bare mysql_async"] {
+        assert!(out.contains(expected), "{expected} is missing in:\n{out}");
+    }
+    let picture = std::fs::read_to_string(&file).expect("there is a picture");
+    assert!(picture.contains("wrapper-mysql") && picture.contains("crash of shop-1"), "{picture}");
+    std::fs::remove_file(file).expect("the picture can be removed");
+}
+
+#[tokio::test]
 async fn the_demo_says_what_is_wrong() {
     let program = env!("CARGO_BIN_EXE_failover-demo");
     for (arguments, status, expected) in [
-        (&["--cluster", "aurora"][..], 2, "expected sim or postgres"),
+        (&["--cluster", "aurora"][..], 2, "expected sim, postgres or mysql"),
         (&["--out", "/nowhere/at/all.svg"][..], 1, "name another file"),
+        (&["--engine", "mysql", "--cluster", "postgres"][..], 2, "leave --engine out"),
+        (&["--url", "mysql://app@db.invalid:1/shop", "--seconds", "1"][..], 1, "could not be made"),
         (&["--url", "postgres://app@db.invalid:1/shop", "--seconds", "1"][..], 1, "could not be made"),
     ] {
         let picture = picture("wrong");

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::cluster::SimCluster;
 use super::error::SimError;
-use super::flavour::{Flavour, RdsTools};
+use super::flavour::{Engine, Flavour, RdsTools};
 use super::inner::{Inner, listen};
 use super::node::Node;
 use super::store::Store;
@@ -31,13 +31,31 @@ pub enum Login {
     Trust,
     /// In clear text, as RDS asks for IAM tokens.
     Cleartext,
-    /// By SCRAM-SHA-256.
+    /// By SCRAM-SHA-256; PostgreSQL only.
     Scram,
+    /// By `mysql_native_password`; MySQL only.
+    Native,
+    /// By `caching_sha2_password`; MySQL only. The first login of a user on a server shows the password itself, if the
+    /// connection has TLS; all others show that they know it. (Real servers also take the password encrypted by their
+    /// RSA key when the first login has no TLS. Here that login counts as a later one.)
+    CachingSha2,
+}
+
+impl Login {
+    /// Whether servers of this kind can ask so.
+    fn is_of(self, engine: Engine) -> bool {
+        match self {
+            Login::Trust | Login::Cleartext => true,
+            Login::Scram => engine == Engine::Postgres,
+            Login::Native | Login::CachingSha2 => engine == Engine::Mysql,
+        }
+    }
 }
 
 /// What stays as it was at the start.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    pub(crate) engine: Engine,
     pub(crate) flavour: Flavour,
     pub(crate) login: Login,
     pub(crate) require_tls: bool,
@@ -86,6 +104,7 @@ pub struct SimClusterBuilder {
     restart_time: Duration,
     dns_lag: Duration,
     seed: u64,
+    engine_version: Option<String>,
     config: Config,
 }
 
@@ -105,11 +124,13 @@ impl Default for SimClusterBuilder {
             restart_time: millis(50),
             dns_lag: Duration::ZERO,
             seed: 0,
+            engine_version: None,
             config: Config {
+                engine: Engine::default(),
                 flavour: Flavour::default(),
                 login: Login::default(),
                 require_tls: false,
-                engine_version: "16.6".to_owned(),
+                engine_version: String::new(),
                 name: "shop".to_owned(),
                 domain: "xyz.us-east-2.rds.amazonaws.com".to_owned(),
             },
@@ -122,6 +143,13 @@ impl SimClusterBuilder {
     #[must_use]
     pub fn nodes(mut self, nodes: usize) -> Self {
         self.nodes = nodes;
+        self
+    }
+
+    /// Which protocol and SQL the servers speak; default PostgreSQL.
+    #[must_use]
+    pub fn engine(mut self, engine: Engine) -> Self {
+        self.config.engine = engine;
         self
     }
 
@@ -146,7 +174,7 @@ impl SimClusterBuilder {
         self
     }
 
-    /// Whether logins without TLS are refused (28000); implies [`tls`](Self::tls). Default no.
+    /// Whether logins without TLS are refused (28000, on MySQL 3159); implies [`tls`](Self::tls). Default no.
     #[must_use]
     pub fn require_tls(mut self, require: bool) -> Self {
         self.config.require_tls = require;
@@ -168,7 +196,7 @@ impl SimClusterBuilder {
         self
     }
 
-    /// Connections that one server takes before it answers 53300; default 1000.
+    /// Connections that one server takes before it answers 53300, on MySQL 1040; default 1000.
     #[must_use]
     pub fn max_connections(mut self, max: usize) -> Self {
         self.max_connections = max;
@@ -189,10 +217,10 @@ impl SimClusterBuilder {
         self
     }
 
-    /// PostgreSQL version that the servers claim; default `16.6`.
+    /// Version that the servers claim; default `16.6`, on MySQL `8.0.39`.
     #[must_use]
     pub fn engine_version(mut self, version: &str) -> Self {
-        self.config.engine_version = version.to_owned();
+        self.engine_version = Some(version.to_owned());
         self
     }
 
@@ -253,7 +281,7 @@ impl SimClusterBuilder {
     ///
     /// # Cancellation
     /// A start that is dropped leaves nothing behind.
-    pub async fn start(self) -> Result<SimCluster, SimError> {
+    pub async fn start(mut self) -> Result<SimCluster, SimError> {
         let wrong = |setting, value: String, expected| Err(SimError::Setting { setting, value, expected });
         if !(1..=200).contains(&self.nodes) {
             return wrong("nodes", self.nodes.to_string(), "1 to 200");
@@ -261,6 +289,17 @@ impl SimClusterBuilder {
         if self.config.login != Login::Trust && self.users.is_empty() {
             return wrong("login", format!("{:?}", self.config.login), "at least one `user` to log in");
         }
+        if !self.config.login.is_of(self.config.engine) {
+            let expected = "a way to log in that the engine has";
+            return wrong("login", format!("{:?}", self.config.login), expected);
+        }
+        self.config.engine_version = self.engine_version.unwrap_or_else(|| {
+            let default = match self.config.engine {
+                Engine::Postgres => "16.6",
+                Engine::Mysql => "8.0.39",
+            };
+            default.to_owned()
+        });
         for (setting, times) in [("promotion_time", &self.promotion), ("switchover_time", &self.switchover)] {
             if times.is_empty() {
                 return wrong(setting, format!("{times:?}"), "a range that ends after it starts");

@@ -13,7 +13,7 @@ use super::session::{Session, Variables};
 use super::sql::Identity;
 use crate::names::NameTable;
 
-/// A simulated Aurora PostgreSQL, RDS Multi-AZ or plain PostgreSQL cluster inside this process.
+/// A simulated Aurora, RDS Multi-AZ or plain cluster of PostgreSQL or MySQL servers inside this process.
 ///
 /// Each node listens on a loopback address of its own, all with one port; the host names that clients use are in
 /// [`names`](Self::names). Dropping the handle ends every task of the cluster soon after;
@@ -187,7 +187,7 @@ impl SimCluster {
         let mut session = Session::new(server, store, node, identity, Variables::default());
         let mut text = Vec::new();
         session.begin_implicit();
-        for statement in super::sql::parse(sql)? {
+        for statement in super::sql::parse(self.inner.config.engine, sql)? {
             let answer = session.execute(&statement, &[], &[]).await?;
             let (columns, rows) = answer.rows.unwrap_or_default();
             let row = |row: Vec<super::sql::value::Value>| {

@@ -20,16 +20,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::SqlError;
+use super::flavour::Engine;
 use super::gate::gated;
 use super::handlers::Backend;
 use super::inner::Server;
+use super::mysql;
 use super::node::Ending;
 use super::session::Prepared;
 
 /// How long a client may take to log in.
-const LOGIN_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LOGIN_LIMIT: Duration = Duration::from_secs(60);
 /// How long a last word to a client may take.
-const FAREWELL_LIMIT: Duration = Duration::from_millis(250);
+pub(super) const FAREWELL_LIMIT: Duration = Duration::from_millis(250);
 
 type Socket = Framed<MaybeTls, PgWireMessageServerCodec<Arc<Prepared>>>;
 
@@ -51,8 +53,15 @@ pub(crate) async fn accept(
         };
         match accepted {
             Ok((stream, client)) => {
-                let connection = serve(server.clone(), stream, client, ending.clone());
-                server.inner.spawn(&tasks, connection);
+                let (own, ending) = (server.clone(), ending.clone());
+                match server.inner.config.engine {
+                    Engine::Postgres => {
+                        server.inner.spawn(&tasks, serve(own, stream, client, ending));
+                    }
+                    Engine::Mysql => {
+                        server.inner.spawn(&tasks, mysql::serve(own, stream, client, ending));
+                    }
+                }
             }
             // Out of descriptors, most likely: connections that end give some back.
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -60,7 +69,7 @@ pub(crate) async fn accept(
     }
 }
 
-/// Serves one connection to its end.
+/// Serves one connection of a PostgreSQL client to its end.
 async fn serve(server: Server, stream: TcpStream, client: SocketAddr, mut ending: watch::Receiver<Ending>) {
     let node = server.own();
     let (guard, mut killed) = node.enter(client);
@@ -101,7 +110,7 @@ async fn serve(server: Server, stream: TcpStream, client: SocketAddr, mut ending
     }
 }
 
-async fn ended(ending: &mut watch::Receiver<Ending>) -> Ending {
+pub(super) async fn ended(ending: &mut watch::Receiver<Ending>) -> Ending {
     match ending.wait_for(|how| *how != Ending::Running).await {
         Ok(how) => *how,
         Err(_) => Ending::Reset,

@@ -1,4 +1,5 @@
-//! Errors: those of the cluster's handle, and the SQLSTATE errors that its servers answer with.
+//! Errors: those of the cluster's handle, and the SQLSTATE errors that its servers answer with; MySQL's numbers for
+//! them are in `mysql/error.rs`.
 //!
 //! What may not live here: decisions about when an error is raised.
 
@@ -83,15 +84,22 @@ pub(crate) struct SqlError {
     pub(crate) code: Cow<'static, str>,
     pub(crate) message: String,
     pub(crate) fatal: bool,
+    /// MySQL's number, where the error is MySQL's own; else it follows from the SQLSTATE.
+    pub(crate) number: Option<u16>,
 }
 
 impl SqlError {
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code: Cow::Borrowed(code), message: message.into(), fatal: false }
+        Self { code: Cow::Borrowed(code), message: message.into(), fatal: false, number: None }
     }
 
     pub(crate) fn fatal(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), fatal: true }
+        Self { code: code.into(), message: message.into(), fatal: true, number: None }
+    }
+
+    /// An error that only MySQL has, by its number and SQLSTATE.
+    pub(crate) fn mysql(number: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self { number: Some(number), ..Self::new(code, message) }
     }
 
     /// What this simulation does not do, said so that nobody takes it for an answer.

@@ -28,6 +28,7 @@ use pgwire::messages::startup::{ParameterStatus, SecretKey};
 use tokio::sync::{Mutex, Notify};
 
 use super::error::SqlError;
+use super::flavour::Engine;
 use super::inner::{CancelKey, Server, locked};
 use super::login::Reported;
 use super::node::LoginEntry;
@@ -156,7 +157,7 @@ impl Backend {
     async fn simple(&self, sql: &str) -> Vec<Response> {
         let mut guard = self.0.session.lock().await;
         let Some(session) = guard.as_mut() else { return vec![error_response(&no_session())] };
-        let statements = match super::sql::parse(sql) {
+        let statements = match super::sql::parse(Engine::Postgres, sql) {
             Ok(statements) => statements,
             Err(error) => {
                 session.fail();

@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::builder::{Config, Tuning};
 use super::connection;
 use super::error::SimError;
-use super::flavour::{Flavour, RdsTools};
+use super::flavour::{Engine, Flavour, RdsTools};
 use super::node::{CommitFate, Ending, Life, Listener, Node};
 use super::sql::{Activity, Facts, Member};
 use super::store::Store;
@@ -152,6 +152,11 @@ pub(crate) fn listen(address: SocketAddr) -> Result<tokio::net::TcpListener, Sim
     open().map_err(|source| SimError::Listen { address, source })
 }
 
+/// MySQL's number of a server: unlike its place in the cluster, as RDS' numbers are.
+fn server_id(node: usize) -> u64 {
+    1_000_000_001 + node as u64
+}
+
 /// One server, as its sessions see it.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
@@ -166,6 +171,14 @@ impl Server {
 }
 
 impl Facts for Server {
+    fn engine(&self) -> Engine {
+        self.inner.config.engine
+    }
+
+    fn server_id(&self) -> u64 {
+        server_id(self.node)
+    }
+
     fn flavour(&self) -> Flavour {
         self.inner.config.flavour
     }
@@ -183,7 +196,11 @@ impl Facts for Server {
     }
 
     fn version(&self) -> String {
-        format!("PostgreSQL {} on x86_64-pc-linux-gnu, simulated, 64-bit", self.inner.config.engine_version)
+        let version = &self.inner.config.engine_version;
+        match self.engine() {
+            Engine::Postgres => format!("PostgreSQL {version} on x86_64-pc-linux-gnu, simulated, 64-bit"),
+            Engine::Mysql => version.clone(),
+        }
     }
 
     fn started(&self) -> SystemTime {
@@ -206,6 +223,7 @@ impl Facts for Server {
             instance: node.instance.clone(),
             endpoint: node.endpoint.clone(),
             resource_id: node.resource_id.clone(),
+            server_id: server_id(index),
             session_id: format!("5e551017-0000-4000-8000-{index:012}"),
             port: node.address.port(),
             writer: snapshot.writer == index,

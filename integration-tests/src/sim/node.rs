@@ -3,7 +3,7 @@
 //! What may not live here: the cluster's affairs (`inner.rs`, `failover.rs`) and the protocol (`connection.rs`).
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -41,6 +41,8 @@ pub(crate) struct State {
     pub(crate) next_commit: CommitFate,
     /// Went through a demotion while frozen, and has to restart when it is thawed.
     pub(crate) restart_when_thawed: bool,
+    /// User and password of logins that `caching_sha2_password` knows.
+    pub(crate) seen_logins: BTreeSet<(String, String)>,
     pub(crate) sessions: BTreeMap<u64, SessionEntry>,
     next_session: u64,
     pub(crate) peak: usize,
@@ -143,6 +145,7 @@ impl Node {
             topology_delay: Duration::ZERO,
             next_commit: CommitFate::Acknowledged,
             restart_when_thawed: false,
+            seen_logins: BTreeSet::new(),
             sessions: BTreeMap::new(),
             next_session: 0,
             peak: 0,
@@ -168,6 +171,7 @@ impl Node {
         let life = {
             let mut state = self.state();
             state.downs += 1;
+            state.seen_logins.clear(); // kept in memory alone
             state.life.take()
         };
         if let Some(life) = life {

@@ -99,7 +99,8 @@ impl SimCluster {
     }
 
     /// Answers every new login of a node with an error: SQLSTATE and message, such as
-    /// `("57P03", "the database system is starting up")`. `None` lets logins through again.
+    /// `("57P03", "the database system is starting up")`. `None` lets logins through again. A MySQL server sends the
+    /// number that goes with the SQLSTATE (1053, 1040 for 53300, 1045 for 28000).
     ///
     /// # Errors
     /// [`SimError::NoSuchNode`].
@@ -109,7 +110,7 @@ impl SimCluster {
         Ok(())
     }
 
-    /// Connections that a node takes before it answers 53300.
+    /// Connections that a node takes before it answers 53300, on MySQL 1040.
     ///
     /// # Errors
     /// [`SimError::NoSuchNode`].

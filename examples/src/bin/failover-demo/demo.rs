@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::bare::Bare;
 use crate::live::{self, Phase};
-use crate::options::{Options, Place};
+use crate::options::{Engine, Options, Place};
 use crate::place::{self, Running};
 use crate::read_back::{self, Tables};
 use crate::result::{ClientResult, RunResult, Timeline};
 use crate::tally::Tally;
-use crate::wrapped::Wrapped;
 use crate::{picture, summary, writer};
 
 /// How long both clients write before the writer is lost.
@@ -55,10 +53,12 @@ pub(crate) async fn run(options: &Options, interrupted: &CancellationToken) -> R
 }
 
 fn place_name(options: &Options) -> &'static str {
-    match options.place {
-        Place::Simulated => "a simulated Aurora cluster of three, in this process",
-        Place::Postgres => "three PostgreSQL servers on this machine",
-        Place::Url(_) => "against your cluster",
+    match (&options.place, options.engine) {
+        (Place::Simulated, Engine::Postgres) => "a simulated Aurora cluster of three, in this process",
+        (Place::Simulated, Engine::Mysql) => "a simulated Aurora MySQL cluster of three, in this process",
+        (Place::Local, Engine::Postgres) => "three PostgreSQL servers on this machine",
+        (Place::Local, Engine::Mysql) => "three MariaDB servers on this machine",
+        (Place::Url(_), _) => "against your cluster",
     }
 }
 
@@ -68,11 +68,11 @@ async fn observe(
     interrupted: &CancellationToken,
 ) -> Result<RunResult, String> {
     let tables = Tables::new(running.is_ours());
-    unless(interrupted, limited("creating the tables", read_back::create(&running.connector, &tables)))
+    unless(interrupted, limited("creating the tables", read_back::create(&*running.drivers, &tables)))
         .await?;
     let result = write(options, running, &tables, interrupted).await;
     if !running.is_ours() {
-        let dropped = limited("dropping the tables", read_back::drop_tables(&running.connector, &tables));
+        let dropped = limited("dropping the tables", read_back::drop_tables(&*running.drivers, &tables));
         if let Err(error) = dropped.await {
             eprintln!("the tables {tables} are still there, drop them: {error}");
         }
@@ -92,8 +92,8 @@ async fn write(
     // Ended by the guard also when this future is dropped.
     let ending = CancellationToken::new();
     let guard = ending.clone().drop_guard();
-    let wrapped_client = Wrapped::new(running.connector.clone(), &tables.wrapped);
-    let bare_client = Bare::new(running.bare.clone(), &tables.bare);
+    let (drivers, [wrapped_name, bare_name]) = (&running.drivers, running.drivers.names());
+    let (wrapped_client, bare_client) = (drivers.wrapped(&tables.wrapped), drivers.bare(&tables.bare));
     let tasks = [
         tokio::spawn(writer::run(wrapped_client, Arc::clone(&wrapped), ending.clone())),
         tokio::spawn(writer::run(bare_client, Arc::clone(&bare), ending.clone())),
@@ -111,7 +111,7 @@ async fn write(
     }
     let timeline = followed?;
     let (mut found_wrapped, mut found_bare) = (None, None);
-    match limited("reading the tables back", read_back::both(&running.connector, tables)).await {
+    match limited("reading the tables back", read_back::both(&*running.drivers, tables)).await {
         Ok((of_wrapped, of_bare)) => {
             found_wrapped = Some(of_wrapped.compare(&wrapped.numbers()));
             found_bare = Some(of_bare.compare(&bare.numbers()));
@@ -121,9 +121,9 @@ async fn write(
     Ok(RunResult {
         end,
         timeline,
-        wrapped: ClientResult { name: "wrapper-pg", tally: wrapped, found: found_wrapped },
-        bare: ClientResult { name: "bare tokio-postgres", tally: bare, found: found_bare },
-        reports: running.connector.reports(),
+        wrapped: ClientResult { name: wrapped_name, tally: wrapped, found: found_wrapped },
+        bare: ClientResult { name: bare_name, tally: bare, found: found_bare },
+        reports: running.drivers.reports(),
     })
 }
 
@@ -138,7 +138,7 @@ async fn follow(
 ) -> Result<Option<Timeline>, String> {
     if !running.is_ours() {
         phase.send_replace(Phase::Yours);
-        println!("{}", yours(&running.bare.host));
+        println!("{}", yours(running.drivers.host()));
         tokio::time::sleep(options.seconds.unwrap_or(OWN_SECONDS)).await;
         return Ok(None);
     }

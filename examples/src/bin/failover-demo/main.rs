@@ -9,15 +9,17 @@
 
 mod bare;
 mod demo;
+mod drivers;
 mod live;
+mod mysql;
 mod options;
 mod picture;
 mod place;
+mod postgres;
 mod read_back;
 mod result;
 mod summary;
 mod tally;
-mod tls;
 mod wrapped;
 mod writer;
 

@@ -7,16 +7,21 @@ use std::time::Duration;
 use lexopt::prelude::*;
 
 pub(crate) const HELP: &str = "\
-Writes every 10 ms to a PostgreSQL cluster, with the wrapper and beside it with bare tokio-postgres, makes the cluster
-lose its writer, and shows what each of the two saw of it: a live line, the wrapper's report of the switch, a table,
-and a picture.
+Writes every 10 ms to a PostgreSQL or MySQL cluster, with the wrapper and beside it with the bare driver (tokio-postgres,
+mysql_async), makes the cluster lose its writer, and shows what each of the two saw of it: a live line, the wrapper's
+report of the switch, a table, and a picture.
 
 Usage: failover-demo [OPTIONS]
 
+  --engine postgres    PostgreSQL (default)
+  --engine mysql       MySQL
   --cluster sim        a simulated cluster in this process (default)
   --cluster postgres   three real PostgreSQL servers on this machine; Linux, needs PostgreSQL's server programs
                        (Debian: `apt-get install postgresql`; others: PGBIN names their folder)
-  --url URL            your own cluster, by its cluster endpoint; you trigger the failover while the demo writes.
+  --cluster mysql      three real MariaDB servers on this machine; Linux, needs MariaDB's server programs
+                       (Debian: `apt-get install mariadb-server`)
+  --url URL            your own cluster, by its cluster endpoint (postgres://… or mysql://…); you trigger the failover
+                       while the demo writes.
                        It makes two tables `failover_demo_…` there and drops them at the end
   --fault crash        the writer's server dies (default)
   --fault planned      a switchover, as for maintenance
@@ -35,9 +40,36 @@ TIME is a number with a unit: 500ms, 5s, 1m. Ctrl-C ends the demo early: it clea
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Place {
     Simulated,
-    Postgres,
+    /// Real servers of the engine.
+    Local,
     /// A cluster of the user's; the URL may hold a password.
     Url(String),
+}
+
+/// What the cluster speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Engine {
+    #[default]
+    Postgres,
+    Mysql,
+}
+
+impl Engine {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
+        }
+    }
+
+    /// The engine of a URL of the user's; a scheme that neither has is for the adapter to refuse.
+    fn of_url(url: &str) -> Option<Self> {
+        match url.split_once("://")?.0 {
+            "mysql" => Some(Self::Mysql),
+            "postgres" | "postgresql" => Some(Self::Postgres),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +90,7 @@ impl Fault {
 }
 
 pub(crate) struct Options {
+    pub(crate) engine: Engine,
     pub(crate) place: Place,
     pub(crate) fault: Fault,
     pub(crate) dns_lag: Duration,
@@ -70,8 +103,11 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("cargo run --release -p examples --bin failover-demo --")?;
         match &self.place {
+            Place::Simulated if self.engine == Engine::Mysql => {
+                f.write_str(" --engine mysql --cluster sim")?
+            }
             Place::Simulated => f.write_str(" --cluster sim")?,
-            Place::Postgres => f.write_str(" --cluster postgres")?,
+            Place::Local => write!(f, " --cluster {}", self.engine.as_str())?,
             Place::Url(_) => return f.write_str(" --url …"),
         }
         write!(f, " --fault {} --dns-lag {:?}", self.fault.as_str(), self.dns_lag)?;
@@ -91,14 +127,25 @@ pub(crate) fn parse(
 
 fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
     let (mut cluster, mut url, mut fault, mut dns_lag, mut seconds) = (None, None, None, None, None);
+    let mut engine = None;
     let mut out = PathBuf::from("failover-demo.svg");
     while let Some(argument) = parser.next()? {
         match argument {
+            Long("engine") => {
+                engine = Some(match word(&mut parser)?.as_str() {
+                    "postgres" => Engine::Postgres,
+                    "mysql" => Engine::Mysql,
+                    other => return Err(format!("--engine {other}: expected postgres or mysql").into()),
+                });
+            }
             Long("cluster") => {
                 cluster = Some(match word(&mut parser)?.as_str() {
-                    "sim" => Place::Simulated,
-                    "postgres" => Place::Postgres,
-                    other => return Err(format!("--cluster {other}: expected sim or postgres").into()),
+                    "sim" => (Place::Simulated, None),
+                    "postgres" => (Place::Local, Some(Engine::Postgres)),
+                    "mysql" => (Place::Local, Some(Engine::Mysql)),
+                    other => {
+                        return Err(format!("--cluster {other}: expected sim, postgres or mysql").into());
+                    }
                 });
             }
             Long("url") => url = Some(word(&mut parser)?),
@@ -123,7 +170,7 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
             other => return Err(other.unexpected()),
         }
     }
-    let place = match (cluster, url) {
+    let (place, implied) = match (cluster, url) {
         (Some(_), Some(_)) => {
             return Err("--cluster and --url: give one of them; --url names a cluster of your own".into());
         }
@@ -132,12 +179,23 @@ fn read(mut parser: lexopt::Parser) -> Result<Option<Options>, lexopt::Error> {
                         DNS is what it is";
             return Err(text.into());
         }
-        (None, Some(url)) => Place::Url(url),
-        (cluster, None) => cluster.unwrap_or(Place::Simulated),
+        (None, Some(url)) => {
+            let implied = Engine::of_url(&url);
+            (Place::Url(url), implied)
+        }
+        (cluster, None) => cluster.unwrap_or((Place::Simulated, None)),
     };
+    if let (Some(engine), Some(implied)) = (engine, implied)
+        && engine != implied
+    {
+        let (engine, implied) = (engine.as_str(), implied.as_str());
+        let text = format!("--engine {engine}: this cluster is one of {implied}; leave --engine out");
+        return Err(text.into());
+    }
+    let engine = engine.or(implied).unwrap_or_default();
     let fault = fault.unwrap_or(Fault::Crash);
     let dns_lag = dns_lag.unwrap_or(Duration::from_secs(5));
-    Ok(Some(Options { place, fault, dns_lag, seconds, out }))
+    Ok(Some(Options { engine, place, fault, dns_lag, seconds, out }))
 }
 
 fn word(parser: &mut lexopt::Parser) -> Result<String, lexopt::Error> {
@@ -172,16 +230,28 @@ mod tests {
     fn the_options_are_read() {
         let options = parsed("--cluster postgres --fault freeze --dns-lag 500ms --seconds 9 --out a.svg");
         let options = options.expect("valid").expect("not the help");
-        assert!(options.place == Place::Postgres);
+        assert!(options.place == Place::Local && options.engine == Engine::Postgres);
         assert_eq!((options.fault, options.dns_lag), (Fault::Freeze, Duration::from_millis(500)));
         assert_eq!((options.seconds, options.out), (Some(Duration::from_secs(9)), PathBuf::from("a.svg")));
+        for (line, engine) in [
+            ("", Engine::Postgres),
+            ("--engine mysql", Engine::Mysql),
+            ("--cluster mysql", Engine::Mysql),
+            ("--url mysql://h/d", Engine::Mysql),
+            ("--url postgresql://h/d", Engine::Postgres),
+        ] {
+            assert_eq!(parsed(line).expect("valid").expect("not the help").engine, engine, "{line}");
+        }
         assert!(parsed("-h").expect("valid").is_none());
     }
 
     #[test]
     fn wrong_options_say_what_is_expected() {
         for (line, expected) in [
-            ("--cluster aurora", "sim or postgres"),
+            ("--cluster aurora", "sim, postgres or mysql"),
+            ("--engine maria", "postgres or mysql"),
+            ("--engine mysql --cluster postgres", "one of postgres"),
+            ("--engine postgres --url mysql://h/d", "one of mysql"),
             ("--fault slow", "crash, planned or freeze"),
             ("--dns-lag 5", "500ms or 5s"),
             ("--dns-lag 99999999999999999999s", "at most ten minutes"),

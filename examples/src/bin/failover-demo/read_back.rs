@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use wrapper_pg::{Client, Connector, ErrorKind};
-
+use crate::drivers::Drivers;
 use crate::result::Found;
 
 /// One table a client.
@@ -30,25 +29,16 @@ impl fmt::Display for Tables {
 }
 
 /// Makes both tables. Without a unique key: a write that is applied twice shall be seen.
-pub(crate) async fn create(connector: &Connector, tables: &Tables) -> Result<(), String> {
-    let created = async {
-        let client = connector.connect().await?;
-        for table in [&tables.wrapped, &tables.bare] {
-            client.batch_execute(&format!("CREATE TABLE {table} (id bigint NOT NULL)")).await?;
-        }
-        Ok(())
-    };
-    created.await.map_err(|error: wrapper_pg::Error| {
+pub(crate) async fn create(drivers: &dyn Drivers, tables: &Tables) -> Result<(), String> {
+    let create =
+        [&tables.wrapped, &tables.bare].map(|table| format!("CREATE TABLE {table} (id bigint NOT NULL)"));
+    drivers.run(&create).await.map_err(|error| {
         format!("the tables {tables} could not be made (the user needs CREATE in its schema): {error}")
     })
 }
 
-pub(crate) async fn drop_tables(connector: &Connector, tables: &Tables) -> Result<(), String> {
-    let dropped = async {
-        let client = connector.connect().await?;
-        client.batch_execute(&format!("DROP TABLE {}, {}", tables.wrapped, tables.bare)).await
-    };
-    dropped.await.map_err(|error| error.to_string())
+pub(crate) async fn drop_tables(drivers: &dyn Drivers, tables: &Tables) -> Result<(), String> {
+    drivers.run(&[format!("DROP TABLE {}, {}", tables.wrapped, tables.bare)]).await
 }
 
 /// How many rows each number has.
@@ -65,24 +55,14 @@ impl Rows {
 }
 
 /// Reads both tables on the writer of this moment.
-pub(crate) async fn both(connector: &Connector, tables: &Tables) -> Result<(Rows, Rows), String> {
-    let read = async {
-        let client = connector.connect().await?;
-        Ok((rows(&client, &tables.wrapped).await?, rows(&client, &tables.bare).await?))
-    };
-    read.await.map_err(|error: wrapper_pg::Error| error.to_string())
+pub(crate) async fn both(drivers: &dyn Drivers, tables: &Tables) -> Result<(Rows, Rows), String> {
+    Ok((rows(drivers, &tables.wrapped).await?, rows(drivers, &tables.bare).await?))
 }
 
-async fn rows(client: &Client, table: &str) -> Result<Rows, wrapper_pg::Error> {
-    let query = format!("SELECT id FROM {table}");
-    let answer = match client.query(&query, &[]).await {
-        // Reading again does no harm.
-        Err(error) if error.kind() == ErrorKind::FailoverSucceeded => client.query(&query, &[]).await,
-        answer => answer,
-    };
+async fn rows(drivers: &dyn Drivers, table: &str) -> Result<Rows, String> {
     let mut rows = Rows::default();
-    for row in answer? {
-        *rows.0.entry(row.get(0)).or_default() += 1;
+    for number in drivers.numbers(table).await? {
+        *rows.0.entry(number).or_default() += 1;
     }
     Ok(rows)
 }

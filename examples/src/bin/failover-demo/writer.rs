@@ -27,13 +27,13 @@ pub(crate) trait Client: Send {
 
 /// Writes until `end`: a number after the other, each until it is acknowledged. A write that may have been applied is
 /// looked up before it is repeated.
-pub(crate) async fn run(mut client: impl Client, tally: Arc<Tally>, end: CancellationToken) {
+pub(crate) async fn run(mut client: Box<dyn Client>, tally: Arc<Tally>, end: CancellationToken) {
     let mut ticks = tokio::time::interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 1.. {
         let one = async {
             ticks.tick().await;
-            write(&mut client, number, &tally).await;
+            write(client.as_mut(), number, &tally).await;
         };
         tokio::select! {
             biased;
@@ -43,7 +43,7 @@ pub(crate) async fn run(mut client: impl Client, tally: Arc<Tally>, end: Cancell
     }
 }
 
-async fn write(client: &mut impl Client, number: i64, tally: &Tally) {
+async fn write(client: &mut dyn Client, number: i64, tally: &Tally) {
     let mut in_doubt = false;
     loop {
         let done = match in_doubt {

@@ -108,6 +108,7 @@ fn answer(session: &mut Session, statement: &Statement) -> Result<Answer, SqlErr
                 tag: "SHOW".to_owned(),
                 rows: Some((columns, vec![vec![Value::text(value)]])),
                 count: None,
+                insert_id: 0,
             })
         }
         Statement::Discard { object_type } => {

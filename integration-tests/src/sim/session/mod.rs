@@ -3,6 +3,7 @@
 //! What may not live here: sockets and protocol messages (`connection`, `handlers`), SQL itself (`sql`).
 
 mod control;
+mod mysql;
 mod transaction;
 mod variables;
 
@@ -16,6 +17,7 @@ use sqlparser::ast::Statement;
 use tokio::sync::Notify;
 
 use super::error::SqlError;
+use super::flavour::Engine;
 use super::node::CommitFate;
 use super::sql::bind::Binder;
 use super::sql::value::{Value, now_micros};
@@ -39,6 +41,10 @@ pub(crate) struct Session {
     cancel: Arc<Notify>,
     /// Its connection is being reset at a commit; it answers no more.
     vanishing: bool,
+    /// MySQL: whether the next transaction alone may only read, where SET TRANSACTION said so.
+    next_read_only: Option<bool>,
+    /// MySQL: the first number that the last such statement took from an AUTO_INCREMENT column.
+    last_insert_id: i64,
 }
 
 /// A parsed and bound statement: what Describe tells. Bound again when it runs, as tables may have changed.
@@ -57,11 +63,13 @@ pub(crate) struct Answer {
     pub(crate) rows: Option<(Vec<OutColumn>, Vec<Vec<Value>>)>,
     /// The number that the command tag ends with, where it is not the number of rows returned.
     pub(crate) count: Option<usize>,
+    /// MySQL: the first number that the statement took from an AUTO_INCREMENT column; 0 for none.
+    pub(crate) insert_id: i64,
 }
 
 impl Answer {
     fn done(tag: impl Into<String>) -> Self {
-        Answer { tag: tag.into(), rows: None, count: None }
+        Answer { tag: tag.into(), rows: None, count: None, insert_id: 0 }
     }
 }
 
@@ -85,6 +93,8 @@ impl Session {
             published,
             cancel,
             vanishing: false,
+            next_read_only: None,
+            last_insert_id: 0,
         }
     }
 
@@ -119,7 +129,8 @@ impl Session {
         sql: &str,
         types: &[Option<Type>],
     ) -> Result<Option<Prepared>, SqlError> {
-        let mut statements = super::sql::parse(sql)?;
+        let engine = self.facts.engine();
+        let mut statements = super::sql::parse(engine, sql)?;
         let statement = match (statements.pop(), statements.is_empty()) {
             (None, _) => return Ok(None),
             (Some(statement), true) => statement,
@@ -133,7 +144,11 @@ impl Session {
         self.refuse_if_failed(&statement)?;
         // An oid of 0 leaves the type open, as an unknown oid does.
         let declared: Vec<_> = types.iter().map(|ty| ty.clone().filter(|ty| *ty != Type::UNKNOWN)).collect();
-        let (params, columns) = match control::columns(&statement) {
+        let answered = match engine {
+            Engine::Postgres => control::columns(&statement),
+            Engine::Mysql => mysql::answers(&statement).then(Vec::new),
+        };
+        let (params, columns) = match answered {
             Some(columns) => (Vec::new(), columns),
             None => {
                 let mut inner = self.store.lock();
@@ -161,6 +176,9 @@ impl Session {
         params: &[Value],
         types: &[Type],
     ) -> Result<Answer, SqlError> {
+        if self.facts.engine() == Engine::Mysql {
+            return self.execute_mysql(statement, params, types).await;
+        }
         self.refuse_if_failed(statement)?;
         if let Some(answer) = control::run(self, statement) {
             if answer.is_err() {
@@ -226,7 +244,7 @@ impl Session {
     fn is_read_only(&self) -> bool {
         let own = match &self.transaction {
             Some(transaction) => transaction.read_only,
-            None => self.vars.is_on("default_transaction_read_only"),
+            None => self.next_read_only.unwrap_or_else(|| self.vars.is_on("default_transaction_read_only")),
         };
         own || self.facts.in_recovery()
     }
@@ -239,6 +257,7 @@ impl Session {
     ) -> Result<Answer, SqlError> {
         let clock = self.transaction.as_ref().map_or_else(now_micros, |transaction| transaction.clock);
         let read_only = self.is_read_only();
+        let generated;
         let (outcome, ops, notifications, sleep) = {
             let mut inner = self.store.lock();
             let before = self.transaction.as_ref().map_or(&[][..], |transaction| &transaction.ops);
@@ -246,7 +265,8 @@ impl Session {
             let declared = types.iter().cloned().map(Some).collect();
             let mut binder = Binder::new(&db, self.facts.as_ref(), declared);
             let plan = binder.statement(statement)?;
-            if let (true, Some(command)) = (read_only, plan.write_command()) {
+            let locks_only = self.facts.engine() == Engine::Mysql && matches!(plan, write::Plan::Select(_));
+            if let (true, Some(command)) = (read_only && !locks_only, plan.write_command()) {
                 return Err(SqlError::read_only(&command));
             }
             let mut env = Env {
@@ -260,8 +280,11 @@ impl Session {
                 ops: Vec::new(),
                 sleep: Duration::ZERO,
                 notifications: Vec::new(),
+                last_insert_id: self.last_insert_id,
+                generated: 0,
             };
             let outcome = write::run(&plan, &mut env)?;
+            generated = env.generated;
             let (ops, notifications, sleep) = (env.ops, env.notifications, env.sleep);
             // Both hold the tables; a commit copies what others hold.
             drop((plan, env.db));
@@ -286,7 +309,10 @@ impl Session {
                 self.published.extend(notifications);
             }
         }
-        Ok(Answer { tag: outcome.tag, rows: outcome.rows, count: outcome.count })
+        if generated != 0 {
+            self.last_insert_id = generated;
+        }
+        Ok(Answer { tag: outcome.tag, rows: outcome.rows, count: outcome.count, insert_id: generated })
     }
 
     async fn wait(&self, sleep: Duration) -> Result<(), SqlError> {

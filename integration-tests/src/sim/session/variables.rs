@@ -98,6 +98,19 @@ impl Variables {
         Ok(())
     }
 
+    /// A setting as it is kept, of whatever name: MySQL's variables are checked by those who know them.
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Keeps a setting of whatever name; `None` forgets it.
+    pub(crate) fn set_raw(&mut self, name: &str, value: Option<String>) {
+        match value {
+            Some(value) => self.values.insert(name.to_owned(), value),
+            None => self.values.remove(name),
+        };
+    }
+
     /// RESET of one setting.
     pub(crate) fn reset(&mut self, name: &str) -> Result<(), SqlError> {
         let name = name.to_ascii_lowercase();

@@ -4,6 +4,7 @@
 
 use pgwire::api::Type;
 
+use super::mysql::views::MysqlView;
 use super::value::{Value, now_micros};
 use super::wire::oid_of;
 use super::{Env, Facts, OutColumn, functions};
@@ -29,9 +30,19 @@ pub(crate) enum Relation {
     ShowTopology,
     Series,
     Unnest,
+    /// A table or view of MySQL's own schemas.
+    Mysql(MysqlView),
 }
 
 impl Relation {
+    /// The view of MySQL's of this name, in lower case.
+    ///
+    /// # Errors
+    /// That of a table which is there and may not be read.
+    pub(crate) fn mysql_view(facts: &dyn Facts, name: &str) -> Result<Option<Self>, SqlError> {
+        Ok(MysqlView::find(facts, name)?.map(Relation::Mysql))
+    }
+
     /// The view of this (folded, unqualified) name.
     pub(crate) fn view(name: &str) -> Option<Self> {
         Some(match name {
@@ -69,6 +80,7 @@ impl Relation {
             columns.iter().map(|(name, ty)| OutColumn::new(name, ty.clone())).collect::<Vec<_>>()
         };
         match self {
+            Relation::Mysql(view) => view.columns(),
             Relation::Settings => of(&[("name", T::TEXT), ("setting", T::TEXT)]),
             Relation::Extension => of(&[
                 ("oid", T::OID),
@@ -126,6 +138,7 @@ impl Relation {
         let text = |text: &str| Value::text(text);
         let oid = |name: &str| Value::Int(oid_of(name).into());
         Ok(match self {
+            Relation::Mysql(view) => view.rows(env),
             Relation::Settings => {
                 let settings = env.vars.all(env.facts);
                 settings.into_iter().map(|(name, value)| vec![text(&name), text(&value)]).collect()

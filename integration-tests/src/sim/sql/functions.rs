@@ -11,7 +11,7 @@ use super::value::{Value, now_micros, type_name};
 use super::wire::oid_of;
 use super::{Env, Facts, unqualified};
 use crate::sim::error::SqlError;
-use crate::sim::flavour::{Flavour, RdsTools};
+use crate::sim::flavour::{Engine, Flavour, RdsTools};
 
 /// How a function is run.
 pub(crate) type Run = fn(&mut Env<'_>, &[Value]) -> Result<Value, SqlError>;
@@ -46,7 +46,15 @@ pub(crate) fn argument_type(letter: char) -> Option<Type> {
 
 /// Finds a function by its folded, unqualified name, as far as this server has it.
 pub(crate) fn find(facts: &dyn Facts, name: &str) -> Option<Function> {
+    if facts.engine() == Engine::Mysql {
+        return super::mysql::functions::find(facts, name).or_else(|| ordinary(name));
+    }
     metadata(facts, name).or_else(|| system(name)).or_else(|| ordinary(name))
+}
+
+/// Finds a function that depends on its arguments alone.
+pub(crate) fn find_ordinary(name: &str) -> Option<Function> {
+    ordinary(name)
 }
 
 fn strict(result: Type, args: &'static str, required: usize, run: Run) -> Option<Function> {
@@ -85,6 +93,9 @@ pub(crate) fn has_rds_tools(facts: &dyn Facts) -> bool {
 /// # Errors
 /// 42883 for what is absent, 3F000 for an absent schema, 42501 for a schema without USAGE.
 pub(crate) fn require_visible(facts: &dyn Facts, name: &str) -> Result<(), SqlError> {
+    if facts.engine() == Engine::Mysql {
+        return Ok(());
+    }
     let Some(bare) = name.strip_prefix("rds_tools.") else {
         let absent =
             name.starts_with("aurora_") && !metadata_functions(facts).iter().any(|(_, f)| *f == name);

@@ -10,6 +10,7 @@ pub(crate) mod catalog;
 pub(crate) mod eval;
 pub(crate) mod expr;
 pub(crate) mod functions;
+pub(crate) mod mysql;
 pub(crate) mod select;
 pub(crate) mod text;
 pub(crate) mod tokens;
@@ -27,7 +28,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::error::SqlError;
-use super::flavour::{Flavour, RdsTools};
+use super::flavour::{Engine, Flavour, RdsTools};
 use super::node::CommitFate;
 use super::session::Variables;
 use super::store::{Database, Inner, Op};
@@ -35,7 +36,10 @@ use value::Value;
 
 /// What a server knows of itself and its cluster; asked while a statement runs.
 pub(crate) trait Facts: Send + Sync {
+    fn engine(&self) -> Engine;
     fn flavour(&self) -> Flavour;
+    /// MySQL's `@@server_id`.
+    fn server_id(&self) -> u64;
     fn rds_tools(&self) -> RdsTools;
     fn in_recovery(&self) -> bool;
     fn address(&self) -> SocketAddr;
@@ -59,6 +63,7 @@ pub(crate) struct Member {
     pub(crate) instance: String,
     pub(crate) endpoint: String,
     pub(crate) resource_id: String,
+    pub(crate) server_id: u64,
     pub(crate) session_id: String,
     pub(crate) port: u16,
     pub(crate) writer: bool,
@@ -103,6 +108,10 @@ pub(crate) struct Env<'a> {
     pub(crate) sleep: Duration,
     /// Channel and payload of NOTIFYs.
     pub(crate) notifications: Vec<(String, String)>,
+    /// MySQL's LAST_INSERT_ID(): of the statement before, then of this one.
+    pub(crate) last_insert_id: i64,
+    /// The first number that this statement took from an AUTO_INCREMENT column; 0 for none.
+    pub(crate) generated: i64,
 }
 
 /// A column of a result.
@@ -118,11 +127,18 @@ impl OutColumn {
     }
 }
 
-/// Splits and parses SQL text.
+/// Splits and parses SQL text of this engine.
 ///
 /// # Errors
-/// 42601 with the parser's message; also for valid PostgreSQL that the parser does not know.
-pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
+/// 42601 with the parser's message; also for valid SQL that the parser does not know.
+pub(crate) fn parse(engine: Engine, sql: &str) -> Result<Vec<Statement>, SqlError> {
+    match engine {
+        Engine::Postgres => parse_postgres(sql),
+        Engine::Mysql => mysql::parse(sql),
+    }
+}
+
+fn parse_postgres(sql: &str) -> Result<Vec<Statement>, SqlError> {
     let dialect = PostgreSqlDialect {};
     let parsed =
         Tokenizer::new(&dialect, sql).tokenize().map_err(|error| error.to_string()).and_then(|tokens| {

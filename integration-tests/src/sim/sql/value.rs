@@ -182,7 +182,7 @@ impl Value {
                 Value::Bytes(bytes.collect::<Result<Vec<u8>, _>>()?.into())
             }
             Family::Time if trimmed.eq_ignore_ascii_case("now") => Value::Time(now_micros()),
-            Family::Time => Value::Time(parse_time(trimmed).ok_or_else(bad)?),
+            Family::Time => Value::Time(parse_moment(trimmed).ok_or_else(bad)?),
             Family::Span => Value::Span(parse_span(trimmed).ok_or_else(bad)?),
             Family::Array => {
                 let inner = element(ty).cloned().unwrap_or(Type::TEXT);
@@ -319,11 +319,13 @@ pub(crate) fn array_of(inner: &Type) -> Option<Type> {
     })
 }
 
-fn moment(micros: i64) -> DateTime<Utc> {
+/// The point in time that a value means.
+pub(crate) fn moment(micros: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(micros.saturating_add(PG_EPOCH)).unwrap_or(DateTime::UNIX_EPOCH)
 }
 
-fn parse_time(text: &str) -> Option<i64> {
+/// Reads a date or a point in time; microseconds as in [`Value::Time`].
+pub(crate) fn parse_moment(text: &str) -> Option<i64> {
     let with_zone = ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f%#z"];
     let zoned = with_zone.iter().find_map(|form| DateTime::parse_from_str(text, form).ok());
     let plain = text.trim_end_matches('Z');

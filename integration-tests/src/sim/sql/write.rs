@@ -51,6 +51,8 @@ pub(super) enum Slot {
     Given(usize),
     Default(Expr),
     Sequence(String),
+    /// MySQL's AUTO_INCREMENT: the next number where NULL or 0 is given.
+    GivenOrSequence(usize, String),
 }
 
 /// ON CONFLICT: an update of these columns if given, else nothing.
@@ -212,7 +214,18 @@ fn run_insert(insert: &Insert, env: &mut Env<'_>) -> Result<Vec<Row>, SqlError> 
                     source[*at].clone().cast(types.get(*at).unwrap_or(&column.ty), &column.ty)?
                 }
                 Slot::Default(expr) => eval(expr, &Frame::NONE, env)?,
-                Slot::Sequence(name) => Value::Int(env.store.next_of(name)),
+                Slot::Sequence(name) => generate(name, env),
+                Slot::GivenOrSequence(at, name) => {
+                    let ty = types.get(*at).unwrap_or(&column.ty);
+                    match source[*at].clone().cast(ty, &column.ty)? {
+                        Value::Null | Value::Int(0) => generate(name, env),
+                        Value::Int(number) => {
+                            env.store.reach(name, number);
+                            Value::Int(number)
+                        }
+                        other => other,
+                    }
+                }
             });
         }
         check_nulls(table, &row)?;
@@ -243,6 +256,14 @@ fn run_insert(insert: &Insert, env: &mut Env<'_>) -> Result<Vec<Row>, SqlError> 
         env.ops.push(op);
     }
     Ok(done)
+}
+
+fn generate(sequence: &str, env: &mut Env<'_>) -> Value {
+    let number = env.store.next_of(sequence);
+    if env.generated == 0 {
+        env.generated = number;
+    }
+    Value::Int(number)
 }
 
 fn run_change(change: &Change, update: bool, env: &mut Env<'_>) -> Result<Vec<Row>, SqlError> {

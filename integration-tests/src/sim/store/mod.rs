@@ -129,6 +129,12 @@ impl Inner {
         *next += 1;
         *next
     }
+
+    /// Lets a sequence go on after a number that was given by hand.
+    pub(crate) fn reach(&mut self, sequence: &str, number: i64) {
+        let last = self.sequences.entry(sequence.to_owned()).or_insert(0);
+        *last = number.max(*last);
+    }
 }
 
 impl Replica {

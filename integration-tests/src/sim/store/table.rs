@@ -103,10 +103,6 @@ impl Table {
         self.keys.push(Key { primary, columns, index: HashMap::new() });
     }
 
-    pub(crate) fn column(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.name == name)
-    }
-
     pub(crate) fn rows(&self) -> &BTreeMap<RowId, Stored> {
         &self.rows
     }

@@ -10,8 +10,8 @@ use crate::sim::error::SqlError;
 use crate::sim::sql::aggregate::{Aggregate, Kind};
 use crate::sim::sql::catalog::Relation;
 use crate::sim::sql::expr::{Expr, Node};
-use crate::sim::sql::value::array_of;
-use crate::sim::sql::{functions, name_of};
+use crate::sim::sql::value::{Value, array_of};
+use crate::sim::sql::{folded, functions, name_of};
 
 impl Binder<'_> {
     pub(super) fn function(
@@ -54,7 +54,26 @@ impl Binder<'_> {
             return self.aggregate(kind, &args, star, distinct, function.filter.as_deref(), scope);
         }
         match name.as_str() {
-            "coalesce" | "greatest" | "least" => {
+            "if" if self.is_mysql() && args.len() == 3 => {
+                let condition = self.boolean(args[0], scope)?;
+                let typed = if is_open(args[1]) { args[2] } else { args[1] };
+                let ty = self.expr(typed, scope, want)?.ty;
+                let branches = vec![(condition, self.expr_as(args[1], scope, &ty)?)];
+                let otherwise = Some(Box::new(self.expr_as(args[2], scope, &ty)?));
+                Ok(Expr { node: Node::Case { branches, otherwise }, ty })
+            }
+            "timestampdiff" if self.is_mysql() && args.len() == 3 => {
+                let unit = Expr::constant(Value::text(args[0].to_string()), Type::TEXT);
+                let from = self.expr_as(args[1], scope, &Type::TIMESTAMP)?;
+                let to = self.expr_as(args[2], scope, &Type::TIMESTAMP)?;
+                self.call("timestampdiff", vec![unit, from, to])
+            }
+            // In ON DUPLICATE KEY UPDATE: what would have been inserted.
+            "values" if self.is_mysql() && args.len() == 1 => match args[0] {
+                ast::Expr::Identifier(column) => self.column(scope, Some("excluded"), &folded(column)),
+                other => Err(SqlError::unsupported(format!("VALUES({other})"))),
+            },
+            "coalesce" | "ifnull" | "greatest" | "least" => {
                 let typed = args.iter().find(|arg| !is_open(arg)).or(args.first());
                 let typed =
                     typed.ok_or_else(|| SqlError::new("42601", format!("{name} needs an argument")))?;
@@ -62,7 +81,7 @@ impl Binder<'_> {
                 let args =
                     args.iter().map(|arg| self.expr_as(arg, scope, &ty)).collect::<Result<Vec<_>, _>>()?;
                 let node = match name.as_str() {
-                    "coalesce" => Node::Coalesce(args),
+                    "coalesce" | "ifnull" => Node::Coalesce(args),
                     _ => Node::Extreme { greatest: name == "greatest", args },
                 };
                 Ok(Expr { node, ty })

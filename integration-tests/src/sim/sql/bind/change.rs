@@ -7,13 +7,13 @@ use std::sync::Arc;
 use pgwire::api::Type;
 use sqlparser::ast::{self, AssignmentTarget, FromTable, SetExpr, Statement, TableFactor, TableObject};
 
-use super::{Binder, Scope, ScopeColumn, data_type_of};
+use super::{Binder, Scope, ScopeColumn};
 use crate::sim::error::SqlError;
 use crate::sim::sql::eval::comparable;
 use crate::sim::sql::expr::{Body, Expr, Query};
 use crate::sim::sql::value::{Value, family};
 use crate::sim::sql::write::{Change, Conflict, Insert, Plan, Returning, Slot};
-use crate::sim::sql::{OutColumn, folded, name_of};
+use crate::sim::sql::{OutColumn, folded, mysql, name_of};
 use crate::sim::store::{Column, ColumnDefault, Table, no_such_table};
 
 impl Binder<'_> {
@@ -62,12 +62,13 @@ impl Binder<'_> {
             }
             Statement::CreateTable(create) => self.create(create)?,
             Statement::Drop { object_type: ast::ObjectType::Table, if_exists, names, .. } => {
-                Plan::Drop { names: names.iter().map(name_of).collect(), if_exists: *if_exists }
+                Plan::Drop { names: names.iter().map(|n| self.stored(n)).collect(), if_exists: *if_exists }
             }
             Statement::Truncate(truncate) => {
-                let names = truncate.table_names.iter().map(|target| name_of(&target.name));
+                let names = truncate.table_names.iter().map(|target| self.stored(&target.name));
                 Plan::Truncate(names.collect())
             }
+            Statement::CreateDatabase { .. } if self.is_mysql() => Plan::Nothing("CREATE DATABASE"),
             Statement::CreateIndex(_) => Plan::Nothing("CREATE INDEX"),
             Statement::CreateSchema { .. } => Plan::Nothing("CREATE SCHEMA"),
             Statement::CreateExtension(_) => Plan::Nothing("CREATE EXTENSION"),
@@ -78,15 +79,30 @@ impl Binder<'_> {
         })
     }
 
-    fn table(&self, name: &str) -> Result<Arc<Table>, SqlError> {
-        let missing = || no_such_table(name);
-        self.db.table(name).map(Arc::clone).ok_or_else(missing)
+    /// The name under which a table is stored.
+    pub(super) fn stored(&self, name: &ast::ObjectName) -> String {
+        let name = name_of(name);
+        if self.is_mysql() { mysql::table_name(&name) } else { name }
+    }
+
+    fn table(&self, name: &ast::ObjectName) -> Result<Arc<Table>, SqlError> {
+        let name = self.stored(name);
+        self.db.table(&name).map(Arc::clone).ok_or_else(|| no_such_table(&name))
+    }
+
+    fn column_of(&self, table: &Table, name: &str) -> Result<usize, SqlError> {
+        let missing = || {
+            let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+            SqlError::new("42703", message)
+        };
+        let name = name.rsplit('.').next().filter(|_| self.is_mysql()).unwrap_or(name);
+        table.columns.iter().position(|column| self.same(&column.name, name)).ok_or_else(missing)
     }
 
     fn target(&self, table: &ast::TableWithJoins) -> Result<(Arc<Table>, String), SqlError> {
         match &table.relation {
             TableFactor::Table { name, alias, args: None, .. } if table.joins.is_empty() => {
-                let found = self.table(&name_of(name))?;
+                let found = self.table(name)?;
                 let alias = alias.as_ref().map_or_else(|| short(&found.name), |alias| folded(&alias.name));
                 Ok((found, alias))
             }
@@ -104,7 +120,7 @@ impl Binder<'_> {
             let AssignmentTarget::ColumnName(name) = &assignment.target else {
                 return Err(SqlError::unsupported("SET (…) = (…)"));
             };
-            let index = column_of(table, &name_of(name))?;
+            let index = self.column_of(table, &name_of(name))?;
             Ok((index, self.expr_as(&assignment.value, scope, &table.columns[index].ty)?))
         };
         assignments.iter().map(bind).collect()
@@ -127,12 +143,13 @@ impl Binder<'_> {
         let TableObject::TableName(name) = &insert.table else {
             return Err(SqlError::unsupported("INSERT into what is not a table"));
         };
-        let table = self.table(&name_of(name))?;
+        let table = self.table(name)?;
         let given = match insert.columns.as_slice() {
             [] => (0..table.columns.len()).collect(),
-            names => {
-                names.iter().map(|name| column_of(&table, &name_of(name))).collect::<Result<Vec<_>, _>>()?
-            }
+            names => names
+                .iter()
+                .map(|name| self.column_of(&table, &name_of(name)))
+                .collect::<Result<Vec<_>, _>>()?,
         };
         let types: Vec<&Type> = given.iter().map(|at| &table.columns[*at].ty).collect();
         let source = match &insert.source {
@@ -151,6 +168,9 @@ impl Binder<'_> {
         let mut slots = Vec::new();
         for (index, column) in table.columns.iter().enumerate() {
             slots.push(match (given.iter().take(width).position(|at| *at == index), &column.default) {
+                (Some(position), Some(ColumnDefault::Sequence(name))) if self.is_mysql() => {
+                    Slot::GivenOrSequence(position, name.clone())
+                }
                 (Some(position), _) => Slot::Given(position),
                 (None, None) => Slot::Default(Expr::constant(Value::Null, column.ty.clone())),
                 (None, Some(ColumnDefault::Sequence(name))) => Slot::Sequence(name.clone()),
@@ -163,18 +183,15 @@ impl Binder<'_> {
             insert.table_alias.as_ref().map_or_else(|| short(&table.name), |alias| folded(&alias.alias));
         let scope = table_scope(&table, &alias);
         let conflict = match &insert.on {
+            None if insert.ignore => Some(Conflict { update: None }),
             None => None,
+            Some(ast::OnInsert::DuplicateKeyUpdate(assignments)) => {
+                Some(Conflict { update: Some(self.on_conflict(assignments, &table, &alias)?) })
+            }
             Some(ast::OnInsert::OnConflict(conflict)) => match &conflict.action {
                 ast::OnConflictAction::DoNothing => Some(Conflict { update: None }),
                 ast::OnConflictAction::DoUpdate(update) if update.selection.is_none() => {
-                    let mut both = table_scope(&table, &alias);
-                    both.columns.extend(table_scope(&table, "excluded").columns);
-                    // An unqualified name means the existing row.
-                    for column in both.columns.iter_mut().skip(table.columns.len()) {
-                        column.table = "excluded".to_owned();
-                    }
-                    let update = self.upsert_assignments(&update.assignments, &table, &both, &scope)?;
-                    Some(Conflict { update: Some(update) })
+                    Some(Conflict { update: Some(self.on_conflict(&update.assignments, &table, &alias)?) })
                 }
                 ast::OnConflictAction::DoUpdate(_) => {
                     return Err(SqlError::unsupported("ON CONFLICT … WHERE"));
@@ -186,18 +203,28 @@ impl Binder<'_> {
         Ok(Insert { table, slots, source, conflict, returning })
     }
 
-    fn upsert_assignments(
+    /// What becomes of the existing row. The one that was to be inserted is called `excluded`.
+    fn on_conflict(
         &mut self,
         assignments: &[ast::Assignment],
         table: &Table,
-        both: &Scope<'_>,
-        existing: &Scope<'_>,
+        alias: &str,
     ) -> Result<Vec<(usize, Expr)>, SqlError> {
-        match self.assignments(assignments, table, both) {
-            // Ambiguous without a qualifier: then the existing row is meant.
-            Err(error) if error.code == "42702" => self.assignments(assignments, table, existing),
-            bound => bound,
+        let existing = table_scope(table, alias);
+        let mut both = table_scope(table, alias);
+        both.columns.extend(table_scope(table, "excluded").columns);
+        let bind = |binder: &mut Self, assignment: &ast::Assignment, scope: &Scope<'_>| {
+            binder.assignments(std::slice::from_ref(assignment), table, scope)
+        };
+        let mut bound = Vec::new();
+        for assignment in assignments {
+            bound.extend(match bind(self, assignment, &both) {
+                // Ambiguous without a qualifier: then the existing row is meant.
+                Err(error) if error.code == "42702" => bind(self, assignment, &existing)?,
+                found => found?,
+            });
         }
+        Ok(bound)
     }
 
     /// VALUES takes the types of the target columns, so that parameters and literals do too.
@@ -246,7 +273,7 @@ impl Binder<'_> {
         if create.temporary {
             return Err(SqlError::unsupported("temporary tables"));
         }
-        let name = name_of(&create.name);
+        let name = self.stored(&create.name);
         let fill = create.query.as_ref().map(|query| self.query(query, None)).transpose()?;
         let mut columns = Vec::new();
         let mut keys: Vec<(bool, Vec<usize>)> = Vec::new();
@@ -254,8 +281,8 @@ impl Binder<'_> {
             let written = def.data_type.to_string().to_ascii_lowercase();
             let sequence = || ColumnDefault::Sequence(format!("{name}_{}_seq", folded(&def.name)));
             let mut column = Column {
-                name: folded(&def.name),
-                ty: data_type_of(&def.data_type)?,
+                name: if self.is_mysql() { def.name.value.clone() } else { folded(&def.name) },
+                ty: self.data_type(&def.data_type)?,
                 not_null: written.contains("serial"),
                 default: written.contains("serial").then(sequence),
             };
@@ -274,6 +301,15 @@ impl Binder<'_> {
                     ast::ColumnOption::Generated { generation_expr: None, .. } => {
                         column.not_null = true;
                         column.default = Some(sequence());
+                    }
+                    ast::ColumnOption::DialectSpecific(words)
+                        if self.is_mysql()
+                            && words.iter().any(|w| w.to_string().eq_ignore_ascii_case("auto_increment")) =>
+                    {
+                        column.not_null = true;
+                        column.default = Some(sequence());
+                    }
+                    ast::ColumnOption::Comment(_) | ast::ColumnOption::CharacterSet(_) if self.is_mysql() => {
                     }
                     ast::ColumnOption::Null | ast::ColumnOption::Collation(_) => {}
                     other => return Err(SqlError::unsupported(format!("the column option {other}"))),
@@ -296,10 +332,12 @@ impl Binder<'_> {
             let (keys, primary) = match constraint {
                 ast::TableConstraint::PrimaryKey(key) => (&key.columns, true),
                 ast::TableConstraint::Unique(key) => (&key.columns, false),
+                // It would only be faster.
+                ast::TableConstraint::Index(_) if self.is_mysql() => continue,
                 other => return Err(SqlError::unsupported(format!("the constraint {other}"))),
             };
             let named = keys.iter().map(|key| match &key.column.expr {
-                ast::Expr::Identifier(ident) => column_of(&table, &folded(ident)),
+                ast::Expr::Identifier(ident) => self.column_of(&table, &folded(ident)),
                 other => Err(SqlError::unsupported(other)),
             });
             let named = named.collect::<Result<Vec<_>, _>>()?;
@@ -311,14 +349,6 @@ impl Binder<'_> {
 
 fn short(name: &str) -> String {
     name.rsplit('.').next().unwrap_or(name).to_owned()
-}
-
-fn column_of(table: &Table, name: &str) -> Result<usize, SqlError> {
-    let missing = || {
-        let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
-        SqlError::new("42703", message)
-    };
-    table.column(name).ok_or_else(missing)
 }
 
 fn table_scope(table: &Table, alias: &str) -> Scope<'static> {

@@ -15,9 +15,11 @@ use sqlparser::ast::{self, UnaryOperator};
 
 use super::eval::comparable;
 use super::expr::{Comparison, Expr, Node, Query};
+use super::functions::Run;
 use super::value::{Family, Value, array_of, element, family, parse_span, type_by_name, type_name};
-use super::{Facts, folded};
+use super::{Facts, folded, mysql};
 use crate::sim::error::SqlError;
+use crate::sim::flavour::Engine;
 use crate::sim::store::Database;
 use operators::compare;
 
@@ -65,6 +67,14 @@ impl Binder<'_> {
         Ok(match ast {
             E::Nested(inner) => self.expr(inner, scope, want)?,
             E::Value(value) => self.literal(&value.value, want)?,
+            E::Identifier(ident) if self.is_mysql() && ident.value.starts_with('@') => {
+                self.variable(std::slice::from_ref(ident))?
+            }
+            E::CompoundIdentifier(parts)
+                if self.is_mysql() && parts.first().is_some_and(|part| part.value.starts_with("@@")) =>
+            {
+                self.variable(parts)?
+            }
             E::Identifier(ident) => match self.column(scope, None, &folded(ident)) {
                 // CURRENT_USER and its relatives are functions without parentheses.
                 Err(_) if ident.quote_style.is_none() && is_niladic(&folded(ident)) => {
@@ -114,7 +124,7 @@ impl Binder<'_> {
                 if *negated { Expr { node: Node::Not(both.into()), ty: Type::BOOL } } else { both }
             }
             E::Like { negated, expr, pattern, .. } | E::ILike { negated, expr, pattern, .. } => {
-                let any_case = matches!(ast, E::ILike { .. });
+                let any_case = self.is_mysql() || matches!(ast, E::ILike { .. });
                 let (arg, pattern) = (self.text(expr, scope)?, self.text(pattern, scope)?);
                 let node =
                     Node::Like { pattern: pattern.into(), arg: arg.into(), any_case, negated: *negated };
@@ -137,12 +147,12 @@ impl Binder<'_> {
             }
             E::AllOp { left, compare_op, right } => self.quantified(left, compare_op, right, true, scope)?,
             E::Cast { expr, data_type, .. } => {
-                let ty = data_type_of(data_type)?;
+                let ty = self.data_type(data_type)?;
                 let arg = self.expr(expr, scope, Some(&ty))?;
                 converted(arg, &ty)
             }
             E::TypedString(typed) => {
-                let ty = data_type_of(&typed.data_type)?;
+                let ty = self.data_type(&typed.data_type)?;
                 Expr::constant(Value::parse(&ty, &literal_text(&typed.value.value)?)?, ty)
             }
             E::Interval(interval) => self.interval(interval)?,
@@ -211,7 +221,10 @@ impl Binder<'_> {
         ty: &Type,
     ) -> Result<Expr, SqlError> {
         let bound = self.expr(ast, scope, Some(ty))?;
-        let fits = comparable(family(&bound.ty), family(ty)) || family(ty) == Family::Text;
+        let (from, to) = (family(&bound.ty), family(ty));
+        // MySQL's truth values are numbers, and it makes of text whatever is asked for.
+        let loose = self.is_mysql() && (is_numeric(from) && is_numeric(to) || from == Family::Text);
+        let fits = comparable(from, to) || to == Family::Text || loose;
         match fits {
             true => Ok(converted(bound, ty)),
             false => {
@@ -259,10 +272,42 @@ impl Binder<'_> {
         })
     }
 
+    fn is_mysql(&self) -> bool {
+        self.facts.engine() == Engine::Mysql
+    }
+
+    /// Whether two names mean the same: to MySQL case does not matter.
+    fn same(&self, one: &str, other: &str) -> bool {
+        if self.is_mysql() { one.eq_ignore_ascii_case(other) } else { one == other }
+    }
+
+    fn data_type(&self, data_type: &ast::DataType) -> Result<Type, SqlError> {
+        if !self.is_mysql() {
+            return data_type_of(data_type);
+        }
+        let found = mysql::type_by_name(&data_type.to_string());
+        found.ok_or_else(|| SqlError::unsupported(format!("the type {data_type}")))
+    }
+
+    /// A variable of MySQL: `@@name`, `@@SESSION.name`, `@name`.
+    fn variable(&self, parts: &[ast::Ident]) -> Result<Expr, SqlError> {
+        let name = parts.last().map_or("", |part| part.value.as_str()).to_ascii_lowercase();
+        let is_own = parts.len() == 1 && !name.starts_with("@@");
+        let name = if is_own { name } else { name.trim_start_matches('@').to_owned() };
+        let (ty, run): (Type, Run) = match is_own {
+            true => (Type::TEXT, mysql::variables::read_own),
+            false => (mysql::variables::type_of(&name, self.facts)?, mysql::variables::read),
+        };
+        let args = vec![Expr::constant(Value::text(name), Type::TEXT)];
+        Ok(Expr { node: Node::Call { run, strict: true, args }, ty })
+    }
+
     fn column(&self, scope: &Scope<'_>, table: Option<&str>, name: &str) -> Result<Expr, SqlError> {
         let (mut scope, mut up) = (Some(scope), 0);
         while let Some(here) = scope {
-            let matches = |c: &ScopeColumn| c.name == name && table.is_none_or(|table| c.table == table);
+            let matches = |c: &ScopeColumn| {
+                self.same(&c.name, name) && table.is_none_or(|table| self.same(&c.table, table))
+            };
             let mut found = here.columns.iter().enumerate().filter(|(_, column)| matches(column));
             match (found.next(), found.next()) {
                 (Some((index, column)), None) => {
@@ -354,6 +399,10 @@ impl Binder<'_> {
     fn subquery(&mut self, query: &ast::Query, scope: &Scope<'_>) -> Result<Arc<Query>, SqlError> {
         Ok(Arc::new(self.query(query, Some(scope))?))
     }
+}
+
+fn is_numeric(family: Family) -> bool {
+    matches!(family, Family::Bool | Family::Int | Family::Float)
 }
 
 /// Converts a bound expression, at once if it is a constant.

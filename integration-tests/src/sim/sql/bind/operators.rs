@@ -5,7 +5,7 @@
 use pgwire::api::Type;
 use sqlparser::ast::{self, BinaryOperator};
 
-use super::{Binder, Scope, is_open, placeholder};
+use super::{Binder, Scope, converted, is_numeric, is_open, placeholder};
 use crate::sim::error::SqlError;
 use crate::sim::sql::eval::comparable;
 use crate::sim::sql::expr::{Comparison, Expr, Node};
@@ -114,7 +114,15 @@ impl Binder<'_> {
             let right = self.expr(right, scope, Some(&left.ty))?;
             (left, right)
         };
-        match comparable(family(&left.ty), family(&right.ty)) {
+        let (of_left, of_right) = (family(&left.ty), family(&right.ty));
+        if self.is_mysql() && of_left != of_right && is_numeric(of_left) && is_numeric(of_right) {
+            let number = |side: Expr| match family(&side.ty) {
+                Family::Bool => converted(side, &Type::INT8),
+                _ => side,
+            };
+            return Ok((number(left), number(right)));
+        }
+        match comparable(of_left, of_right) {
             true => Ok((left, right)),
             false => Err(no_operator(&left.ty, sign, &right.ty)),
         }

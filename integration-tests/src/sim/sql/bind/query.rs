@@ -39,9 +39,7 @@ impl Binder<'_> {
             Some(ast::LimitClause::LimitOffset { limit, offset, .. }) => {
                 (limit.as_ref(), offset.as_ref().map(|o| &o.value))
             }
-            Some(ast::LimitClause::OffsetCommaLimit { .. }) => {
-                return Err(SqlError::unsupported("LIMIT with a comma"));
-            }
+            Some(ast::LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
         };
         let fetch = query.fetch.as_ref().and_then(|fetch| fetch.quantity.as_ref());
         let empty = Scope::default();
@@ -59,8 +57,9 @@ impl Binder<'_> {
         outer: Option<&Scope<'_>>,
         order: &[ast::OrderByExpr],
     ) -> Result<(Body, Vec<OutColumn>, Vec<SortKey>), SqlError> {
+        let any_case = self.is_mysql();
         let by_output = |columns: &[OutColumn]| {
-            let key = |key: &ast::OrderByExpr| match output_position(&key.expr, columns) {
+            let key = |key: &ast::OrderByExpr| match output_position(&key.expr, columns, any_case) {
                 Some(index) => Ok(sort_key(index, key)),
                 None => Err(SqlError::unsupported(format!("ORDER BY {} here", key.expr))),
             };
@@ -163,7 +162,7 @@ impl Binder<'_> {
         let group = match &select.group_by {
             ast::GroupByExpr::Expressions(keys, _) => keys
                 .iter()
-                .map(|key| match output_position(key, &columns) {
+                .map(|key| match output_position(key, &columns, self.is_mysql()) {
                     Some(index) => Ok(output[index].clone()),
                     None => self.expr(key, &scope, None),
                 })
@@ -178,7 +177,7 @@ impl Binder<'_> {
         };
         let mut keys = Vec::new();
         for key in order {
-            let index = match output_position(&key.expr, &columns) {
+            let index = match output_position(&key.expr, &columns, self.is_mysql()) {
                 Some(index) => index,
                 None => {
                     output.push(self.expr(&key.expr, &scope, None)?);
@@ -216,12 +215,14 @@ impl Binder<'_> {
             }
             SelectItem::UnnamedExpr(ast) => {
                 let bound = self.expr(ast, scope, None)?;
-                columns.push(OutColumn::new(&implied_name(ast), bound.ty.clone()));
+                let name = if self.is_mysql() { written_name(ast) } else { implied_name(ast) };
+                columns.push(OutColumn::new(&name, bound.ty.clone()));
                 output.push(bound);
             }
             SelectItem::ExprWithAlias { expr, alias } => {
                 let bound = self.expr(expr, scope, None)?;
-                columns.push(OutColumn::new(&folded(alias), bound.ty.clone()));
+                let name = if self.is_mysql() { alias.value.clone() } else { folded(alias) };
+                columns.push(OutColumn::new(&name, bound.ty.clone()));
                 output.push(bound);
             }
             other => return Err(SqlError::unsupported(format!("the item {other}"))),
@@ -271,8 +272,9 @@ impl Binder<'_> {
                 (Source::Relation(Relation::Unnest, args), columns, alias, "unnest".to_owned())
             }
             TableFactor::Table { name, alias, .. } => {
-                let (source, columns) = self.named_table(&name_of(name))?;
-                (source, columns, alias, name_of(name))
+                let name = self.stored(name);
+                let (source, columns) = self.named_table(&name)?;
+                (source, columns, alias, name)
             }
             TableFactor::Derived { subquery, alias, .. } => {
                 let query = self.query(subquery, scope.parent)?;
@@ -312,7 +314,11 @@ impl Binder<'_> {
             let columns = table.columns.iter().map(|column| OutColumn::new(&column.name, column.ty.clone()));
             return Ok((Source::Table(name.to_owned()), columns.collect()));
         }
-        match Relation::view(name) {
+        let view = match self.is_mysql() {
+            true => Relation::mysql_view(self.facts, name)?,
+            false => Relation::view(name),
+        };
+        match view {
             Some(view) => Ok((Source::Relation(view, Vec::new()), view.columns(None))),
             None => Err(no_such_table(name)),
         }
@@ -376,8 +382,11 @@ fn sort_key(index: usize, key: &ast::OrderByExpr) -> SortKey {
 }
 
 /// The output column that a name or number in ORDER BY or GROUP BY means.
-fn output_position(ast: &ast::Expr, columns: &[OutColumn]) -> Option<usize> {
+fn output_position(ast: &ast::Expr, columns: &[OutColumn], any_case: bool) -> Option<usize> {
     match ast {
+        ast::Expr::Identifier(ident) if any_case => {
+            columns.iter().position(|column| column.name.eq_ignore_ascii_case(&ident.value))
+        }
         ast::Expr::Identifier(ident) => columns.iter().position(|column| column.name == folded(ident)),
         ast::Expr::Value(value) => match &value.value {
             ast::Value::Number(digits, _) => {
@@ -387,6 +396,17 @@ fn output_position(ast: &ast::Expr, columns: &[OutColumn]) -> Option<usize> {
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// MySQL's name of a result column without an alias: what was written, without qualifiers.
+fn written_name(ast: &ast::Expr) -> String {
+    match ast {
+        ast::Expr::Identifier(ident) => ident.value.clone(),
+        ast::Expr::CompoundIdentifier(parts) if !parts[0].value.starts_with('@') => {
+            parts.last().map_or_else(String::new, |part| part.value.clone())
+        }
+        other => other.to_string(),
     }
 }
 
