@@ -53,6 +53,11 @@ async fn reader_and_writer() {
 }
 
 #[tokio::test]
+async fn sqlx_pool() {
+    assert!(run(env!("CARGO_BIN_EXE_sqlx-pool"), &[]).await.contains("orders, none lost"));
+}
+
+#[tokio::test]
 async fn observer() {
     assert!(run(env!("CARGO_BIN_EXE_observer"), &[]).await.contains("switched from shop-1"));
 }

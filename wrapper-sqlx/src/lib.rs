@@ -1,5 +1,65 @@
-//! The `sqlx` adapter of the AWS Advanced Rust Wrapper.
+//! The sqlx adapter of the AWS Advanced Rust Wrapper.
 //!
-//! Nothing is here yet. This crate will hold the plain `sqlx::PgPool` / `sqlx::MySqlPool` that follow the writer,
-//! an own pool type that implements `sqlx::Executor` and `sqlx::Acquire`, and the `DriverDialect` for sqlx
-//! connections. Until then there is no public item: nothing in it pretends to work.
+//! An application keeps its `sqlx::PgPool` and its queries; one call makes the pool, and from then on the pool follows the
+//! writer of its Amazon Aurora or RDS cluster: after a failover new connections lead to the new writer, older ones are not
+//! handed out any more, and neither a crashed nor a silent host holds an acquire up. See [`postgres::PoolBuilder`].
+//!
+//! ```no_run
+//! # #[cfg(feature = "postgres")]
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+//! use wrapper_sqlx::postgres::PoolBuilder;
+//!
+//! let options: PgConnectOptions =
+//!     "postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop".parse()?;
+//! // The pool for writes…
+//! let (writes, handle) = PoolBuilder::new(PgPoolOptions::new().max_connections(20), options)
+//!     .after_connect(|connection| {
+//!         Box::pin(async move {
+//!             sqlx::query("SET lock_timeout = '5s'").execute(connection).await?;
+//!             Ok(())
+//!         })
+//!     })
+//!     .connect()
+//!     .await?;
+//! // …and one for reads beside it, which shares the cluster's monitor.
+//! let (reads, reads_handle) = handle.another(PgPoolOptions::new()).readers().connect().await?;
+//!
+//! let mut transaction = writes.begin().await?;
+//! sqlx::query("INSERT INTO orders (item) VALUES ($1)").bind("tea").execute(&mut *transaction).await?;
+//! transaction.commit().await?;
+//! let orders: i64 = sqlx::query_scalar("SELECT count(*) FROM orders").fetch_one(&reads).await?;
+//! # drop((orders, reads_handle)); Ok(()) }
+//! ```
+//!
+//! # What becomes of a call in a failover
+//!
+//! Statements on a plain pool do not go through the library: one that is in flight when its host is lost ends with sqlx's
+//! error, at once when the host crashed, and with the application's own time limit when it is silent. The next acquire
+//! waits for the new writer, at most `acquire_timeout`, and gives a connection to it.
+//!
+//! # What is not protected
+//!
+//! * `try_acquire` runs no hooks, so it may give an older connection between the monitor's answer that shows a new writer
+//!   and the moment when the idle connections were thrown out ([`postgres::PoolSwitch::took`]: some 0.1 ms); nor does it
+//!   notice a connection that has died since.
+//! * A connection that is in use when its host loses the role stays in use; it is replaced when it comes back.
+//! * The cluster's own hosts only: a pool with a `parent` pool is none that this crate can follow.
+//! * What sqlx closes on its own account (`max_lifetime`, `idle_timeout`, `Pool::close`) it closes politely, and over TLS
+//!   waits for the other side without a limit.
+//! * sqlx's own connect, when it is refused, tells nobody: an empty pool learns of a failover from the monitor, at the
+//!   latest after `topology_refresh` (1 s).
+//!
+//! What lives here: the driver and the pools. What may not: anything that another driver needs too.
+
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(feature = "postgres")]
+mod slot;
+
+#[cfg(feature = "postgres")]
+pub use sqlx;
+#[cfg(feature = "postgres")]
+pub use wrapper_core as core;
+#[cfg(feature = "postgres")]
+pub use wrapper_core::{Error, ErrorKind, Result};

@@ -19,6 +19,11 @@ impl Settings {
         self.driver_parameters().find(|(known, _)| *known == name).map(|(_, value)| value)
     }
 
+    /// Whether the setting of this (canonical) name was given, by the application or its profile; else its default holds.
+    pub fn is_given(&self, name: &str) -> bool {
+        self.record.origins.contains_key(name)
+    }
+
     /// What was accepted although it has no effect, a sentence each; to be reported once.
     pub fn warnings(&self) -> &[String] {
         &self.record.warnings

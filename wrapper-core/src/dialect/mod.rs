@@ -22,6 +22,7 @@ mod mysql_tests;
 mod postgres;
 #[cfg(test)]
 pub(crate) mod scripted;
+mod sqlstate;
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +38,7 @@ pub use crate::dialect_id::{DialectId, Engine};
 pub use detect::{DETECTION_SQL, Detected, Detection, EndpointHint, Question, detect_dialect};
 pub use host_row::HostRow;
 pub use mysql_detect::{MYSQL_DETECTION_SQL, MysqlDetection, MysqlQuestion, detect_mysql_dialect};
+pub use sqlstate::{Phase, classify_io, classify_sqlstate};
 
 /// Finds out which dialect of an engine's family the server speaks, in as few round trips as that takes.
 ///

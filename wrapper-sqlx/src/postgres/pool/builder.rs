@@ -1,0 +1,348 @@
+//! The one call that makes a pool and its handle.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnectionMetadata;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
+use wrapper_core::cluster::Cluster;
+use wrapper_core::config::{DriverKeys, FailoverMode, Profiles, Settings, SettingsBuilder};
+use wrapper_core::connector::{ConnectorCore, ConnectorParts};
+use wrapper_core::env::{Deadline, Environment};
+use wrapper_core::host::{HostInfo, HostRole};
+use wrapper_core::observe::Observer;
+use wrapper_core::plugin::Registry;
+use wrapper_core::{Error, ErrorKind, Result};
+
+use super::follow::follow;
+use super::handle::PoolHandle;
+use super::hooks::install;
+use super::readers::Readers;
+use super::searches::Searches;
+use super::shared::{Limits, Shared};
+use super::user_hooks::UserHooks;
+use crate::postgres::error::map_connect_error;
+use crate::postgres::{Reach, SqlxPgDriver};
+
+/// What settings are told of sqlx: connect options come as a value, so no parameter of the driver is a setting.
+const KEYS: DriverKeys<'static> =
+    DriverKeys { schemes: &["postgres", "postgresql"], default_port: 5432, names: &[] };
+
+/// How often a pool reads the topology when all is well and `topology_refresh` is not given: an idle pool notices a
+/// failover by nothing else.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Makes a plain `sqlx::PgPool` that follows the writer of a cluster, or with [`readers`](Self::readers) its readers.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+/// use wrapper_sqlx::postgres::PoolBuilder;
+///
+/// let options: PgConnectOptions =
+///     "postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop?sslmode=verify-full".parse()?;
+/// let (pool, handle) = PoolBuilder::new(PgPoolOptions::new().max_connections(20), options).connect().await?;
+///
+/// sqlx::query("INSERT INTO orders (item) VALUES ($1)").bind("tea").execute(&pool).await?;
+/// # drop(handle); Ok(()) }
+/// ```
+///
+/// # What it takes over
+///
+/// Of the pool options all but the three hooks and `test_before_acquire`: hooks that are set there are replaced, because
+/// sqlx does not show them. Give yours here; they run after the library's. `test_before_acquire` still decides whether an
+/// idle connection is pinged, with a limit of 500 ms. Of the connect options all but host and port. `acquire_timeout` also
+/// bounds the wait for a new writer.
+#[must_use = "a pool is made by `connect`"]
+pub struct PoolBuilder {
+    pool: PgPoolOptions,
+    options: PgConnectOptions,
+    origin: Origin,
+    readers: bool,
+    hooks: UserHooks,
+}
+
+/// What the pool's cluster comes from.
+enum Origin {
+    Own(Box<Own>),
+    Derived(Box<Derived>),
+}
+
+struct Derived {
+    core: ConnectorCore,
+    driver: SqlxPgDriver,
+    /// What was given although it is the first pool's.
+    refused: Option<&'static str>,
+}
+
+struct Own {
+    settings: SettingsBuilder,
+    env: Environment,
+    observers: Vec<Arc<dyn Observer>>,
+    reach: Reach,
+}
+
+impl PoolBuilder {
+    /// Starts from sqlx's own options; the host of `options` is the cluster endpoint, or any instance of the cluster.
+    pub fn new(pool: PgPoolOptions, options: PgConnectOptions) -> Self {
+        let settings = Settings::builder();
+        let (env, reach) = (Environment::default(), Reach::default());
+        let own = Own { settings, env, observers: Vec::new(), reach };
+        Self {
+            pool,
+            options,
+            origin: Origin::Own(Box::new(own)),
+            readers: false,
+            hooks: UserHooks::default(),
+        }
+    }
+
+    pub(super) fn derived(
+        core: ConnectorCore,
+        driver: SqlxPgDriver,
+        options: PgConnectOptions,
+        pool: PgPoolOptions,
+    ) -> Self {
+        let origin = Origin::Derived(Box::new(Derived { core, driver, refused: None }));
+        Self { pool, options, origin, readers: false, hooks: UserHooks::default() }
+    }
+
+    fn own(mut self, what: &'static str, change: impl FnOnce(&mut Own)) -> Self {
+        match &mut self.origin {
+            Origin::Own(own) => change(own),
+            Origin::Derived(derived) => derived.refused = Some(what),
+        }
+        self
+    }
+
+    /// Any setting of the library by its name; `docs/settings.md` lists them. `topology_refresh` is 1 s unless given.
+    pub fn set(self, name: &str, value: &str) -> Self {
+        self.own("a setting", |own| own.settings = std::mem::take(&mut own.settings).set(name, value))
+    }
+
+    /// The profiles that `profile_name` can name beside the presets.
+    pub fn profiles(self, profiles: Profiles) -> Self {
+        self.own("profiles", |own| own.settings = std::mem::take(&mut own.settings).profiles(profiles))
+    }
+
+    /// Wall clock and randomness. sqlx looks names up by itself.
+    pub fn environment(self, env: Environment) -> Self {
+        self.own("an environment", |own| own.env = env)
+    }
+
+    /// Tells `observer` of every event of the cluster.
+    pub fn observer(self, observer: impl Observer + 'static) -> Self {
+        self.own("an observer", |own| own.observers.push(Arc::new(observer)))
+    }
+
+    /// Says how a host is reached where that is not by its name and port, as [`SqlxPgDriver::reach`].
+    pub fn reach(
+        self,
+        reach: impl Fn(&HostInfo, PgConnectOptions) -> PgConnectOptions + Send + Sync + 'static,
+    ) -> Self {
+        self.own("a way to reach hosts", |own| own.reach = Reach::new(reach))
+    }
+
+    /// The pool's connections lead to readers, new ones spread over them by `reader_host_selector_strategy`.
+    ///
+    /// While no reader answers they lead to the writer; with `failover_mode=strict_reader` they do not, and an acquire
+    /// waits.
+    pub fn readers(mut self) -> Self {
+        self.readers = true;
+        self
+    }
+
+    /// Runs on each new connection after its role was proved, also on one that takes the place of another. An error
+    /// refuses the connection.
+    pub fn after_connect<F>(mut self, hook: F) -> Self
+    where
+        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send + Sync + 'static,
+    {
+        self.hooks.after_connect = Some(Arc::new(hook));
+        self
+    }
+
+    /// Runs before an idle connection is handed out, as sqlx's hook of this name. A connection that took the place of
+    /// another is shown with the age of the first.
+    pub fn before_acquire<F>(mut self, hook: F) -> Self
+    where
+        F: for<'c> Fn(&'c mut PgConnection, PoolConnectionMetadata) -> BoxFuture<'c, sqlx::Result<bool>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.hooks.before_acquire = Some(Arc::new(hook));
+        self
+    }
+
+    /// Runs when a connection comes back, as sqlx's hook of this name; the connection answers when it runs.
+    pub fn after_release<F>(mut self, hook: F) -> Self
+    where
+        F: for<'c> Fn(&'c mut PgConnection, PoolConnectionMetadata) -> BoxFuture<'c, sqlx::Result<bool>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.hooks.after_release = Some(Arc::new(hook));
+        self
+    }
+
+    /// Learns the cluster's topology, makes the pool, and opens its first connection.
+    ///
+    /// # Errors
+    /// A configuration error that names the setting; refused credentials, an unreachable host, a missing grant with
+    /// the statement that mends it; no writer within `connect_timeout`.
+    ///
+    /// # Cancellation
+    /// Closes whatever it opened and ends whatever it started.
+    pub async fn connect(self) -> Result<(PgPool, PoolHandle)> {
+        let Self { pool: pool_options, options, origin, readers, hooks } = self;
+        check(&options)?;
+        let (core, driver) = match origin {
+            Origin::Own(own) => make_core(*own, &options)?,
+            Origin::Derived(derived) => {
+                if let Some(what) = derived.refused {
+                    return Err(Error::config(format!(
+                        "{what} was given to a second pool of a cluster; give it to the first `PoolBuilder`"
+                    )));
+                }
+                (derived.core, derived.driver)
+            }
+        };
+        let writer = learn(&core, readers).await?;
+        let cluster = core.cluster().core();
+        let settings = core.settings();
+        let readers = readers.then(|| {
+            let selector =
+                settings.reader_host_selector_strategy.selector(&settings.selector_options(), cluster.env());
+            let strict = settings.failover_mode == Some(FailoverMode::StrictReader);
+            Readers::new(selector.into(), strict, cluster.env().clone())
+        });
+        let limits = Limits {
+            connect: settings.connect_timeout,
+            query: settings.auxiliary_query_timeout,
+            acquire: pool_options.get_acquire_timeout(),
+            release: settings.failover_timeout,
+        };
+        let ping = pool_options.get_test_before_acquire();
+        let reach = driver.reached().clone();
+        let first = match &readers {
+            Some(readers) => {
+                let topology = cluster.topology().map(|published| published.topology).unwrap_or_default();
+                readers.advance(&topology).1
+            }
+            None => writer.clone(),
+        };
+        let first = first.unwrap_or_else(|| core.endpoint().clone());
+        let options = reach.options(&first, options);
+        let shared = Arc::new(Shared::new(readers, cluster, reach, hooks, limits, ping));
+        // Before the pool: should this future be dropped, the handle ends everything.
+        let handle = PoolHandle::new(core.clone(), Arc::clone(&shared), driver);
+        let pool = install(pool_options, &shared).connect_lazy_with(options);
+        shared.attach(pool.clone());
+        cluster.spawn("pool follower", follow(Arc::clone(&shared), Arc::clone(cluster), writer));
+        let connection = pool.acquire().await.map_err(|error| first_error(error, &shared))?;
+        drop(connection);
+        Ok((pool, handle))
+    }
+}
+
+fn first_error(error: sqlx::Error, shared: &Shared) -> Error {
+    if let Some(ours) = Error::from_driver(&error) {
+        return ours.clone();
+    }
+    if matches!(error, sqlx::Error::PoolTimedOut) {
+        return Error::new(
+            ErrorKind::Timeout,
+            format!(
+                "no connection to a {} was made within {:?}, the `acquire_timeout` of the pool options",
+                shared.role(),
+                shared.limits.acquire
+            ),
+        )
+        .with_source(error);
+    }
+    map_connect_error(error, false)
+}
+
+fn check(options: &PgConnectOptions) -> Result<()> {
+    let host = options.get_host();
+    if options.get_socket().is_some() || host.starts_with('/') {
+        return Err(Error::config(format!(
+            "`host={host}` or `socket` of the connect options names a Unix socket; expected a host name of the cluster, \
+             because its instances are on several hosts"
+        )));
+    }
+    Ok(())
+}
+
+fn make_core(own: Own, options: &PgConnectOptions) -> Result<(ConnectorCore, SqlxPgDriver)> {
+    let Own { settings, env, mut observers, reach } = own;
+    let searches = Searches::new();
+    observers.push(Arc::new(searches.clone()));
+    let mut settings = settings.host_and_port(options.get_host(), options.get_port()).build(&KEYS)?;
+    if let Some(list) = settings.plugins.as_ref().filter(|list| !list.names().is_empty()) {
+        let names: Vec<&str> = list.names().iter().map(|name| name.as_str()).collect();
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!(
+                "`plugins={}`: the statements on a plain pool go through no plugin; the pool itself follows failovers. \
+                 Leave the setting out",
+                names.join(",")
+            ),
+        ));
+    }
+    if !settings.is_given("topology_refresh") {
+        settings.topology_refresh = REFRESH;
+    }
+    let driver = SqlxPgDriver::new(options.clone()).with_reach(reach);
+    let core = ConnectorCore::new(ConnectorParts {
+        settings,
+        driver: Arc::new(driver.clone()),
+        env,
+        registry: Registry::new(),
+        default_plugins: Vec::new(),
+        plugins: Vec::new(),
+        observers,
+        default_port: KEYS.default_port,
+    })?;
+    searches.belong_to(core.cluster().core());
+    Ok((core, driver))
+}
+
+/// Asks the cluster who is there; the writer, unless only readers are wanted.
+async fn learn(core: &ConnectorCore, readers: bool) -> Result<Option<HostInfo>> {
+    let cluster: &Cluster = core.cluster();
+    if cluster.is_shut_down() {
+        return Err(Error::new(
+            ErrorKind::Closed,
+            "the pools of this cluster were shut down; make a new one",
+        ));
+    }
+    let deadline = Deadline::after(core.settings().connect_timeout, "connect_timeout");
+    if cluster.topology().is_none() {
+        // A connect of its own, because its error says more than that of a search.
+        let endpoint = HostInfo::new(core.endpoint().host(), core.endpoint().port(), HostRole::Unknown);
+        let open = cluster.core().open_monitor(&endpoint, deadline).await?;
+        cluster.core().learn_topology(open.connection(), deadline).await?;
+    }
+    if readers {
+        return Ok(None);
+    }
+    let published = cluster.core().search_writer(deadline).await?;
+    Ok(published.topology.writer().cloned())
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the connect options: they print their password.
+        f.debug_struct("PoolBuilder")
+            .field("pool", &self.pool)
+            .field("readers", &self.readers)
+            .field("hooks", &self.hooks)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! The handle of a pool that follows a cluster.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use wrapper_core::cluster::Cluster;
+use wrapper_core::connector::ConnectorCore;
+use wrapper_core::host::HostInfo;
+
+use super::builder::PoolBuilder;
+use super::shared::Shared;
+use crate::postgres::SqlxPgDriver;
+
+/// Keeps a pool following its cluster: what works in the background ends when the handle is dropped.
+///
+/// Without it the pool is as sqlx's own: it goes on, its new connections lead to the last known host, and nobody tells
+/// whether that is still the writer. Closing the pool ends the following too. While the handle is there it holds the
+/// pool open: drop it, or close the pool, to end the connections.
+#[must_use = "the pool follows its cluster only as long as the handle is kept"]
+pub struct PoolHandle {
+    core: ConnectorCore,
+    shared: Arc<Shared>,
+    driver: SqlxPgDriver,
+}
+
+/// What the last switch of a pool did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PoolSwitch {
+    /// The host that the pool leads to since.
+    pub to: HostInfo,
+    /// How many idle connections were thrown out.
+    pub dropped: usize,
+    /// From the monitor's first answer that showed the new writer to the end of the switch: for so long `try_acquire`,
+    /// which runs no hooks, could still give an older connection.
+    pub took: Duration,
+}
+
+impl PoolHandle {
+    pub(super) fn new(core: ConnectorCore, shared: Arc<Shared>, driver: SqlxPgDriver) -> Self {
+        Self { core, shared, driver }
+    }
+
+    /// Starts another pool of the same cluster, which shares topology, monitor and connection budget with this one:
+    /// with [`PoolBuilder::readers`] the reader pool beside the writer's. Settings and connect options are this
+    /// pool's.
+    pub fn another(&self, pool: PgPoolOptions) -> PoolBuilder {
+        PoolBuilder::derived(self.core.clone(), self.driver.clone(), self.options(), pool)
+    }
+
+    fn options(&self) -> PgConnectOptions {
+        let pool = self.shared.pool();
+        pool.map_or_else(|| self.driver.options().clone(), |pool| (*pool.connect_options()).clone())
+    }
+
+    /// The cluster: topology, counts, reports.
+    pub fn cluster(&self) -> &Cluster {
+        self.core.cluster()
+    }
+
+    /// The effective settings and where each came from; secrets are masked.
+    pub fn explain(&self) -> String {
+        self.core.explain()
+    }
+
+    /// Whether the pool still follows the cluster; it does not any more when it was closed.
+    pub fn is_following(&self) -> bool {
+        self.shared.cluster().is_some()
+    }
+
+    /// What the last switch of this pool did; `None` before the first.
+    pub fn last_switch(&self) -> Option<PoolSwitch> {
+        self.shared.last_switch()
+    }
+
+    /// Changes the pool's connect options, such as the password, for connections from now on; host and port stay
+    /// the library's. Unlike `Pool::set_connect_options` it cannot undo, or be undone by, a switch at the same moment.
+    ///
+    /// `None` when the pool is followed no longer; nothing is changed then.
+    pub fn change_options(&self, change: impl FnOnce(PgConnectOptions) -> PgConnectOptions) -> Option<()> {
+        self.shared.change_options(|options| {
+            let (host, port) = (options.get_host().to_owned(), options.get_port());
+            change(options).host(&host).port(port)
+        })
+    }
+
+    /// Ends the following of all pools of this cluster, and returns when its tasks are gone. The pools stay open.
+    ///
+    /// # Cancellation
+    /// Safe: the tasks end all the same.
+    pub async fn shutdown(&self) {
+        self.shared.end();
+        self.core.shutdown().await;
+    }
+}
+
+impl Drop for PoolHandle {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+impl fmt::Debug for PoolHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolHandle")
+            .field("cluster", self.core.cluster())
+            .field("role", &self.shared.role())
+            .field("following", &self.is_following())
+            .finish_non_exhaustive()
+    }
+}
