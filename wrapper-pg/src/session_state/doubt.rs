@@ -95,13 +95,14 @@ impl Doubt {
     }
 
     /// The question was sent; its answer comes from `rows`.
-    pub(super) fn asked<E: 'static>(
+    pub(super) fn asked<E: Send + 'static>(
         &mut self,
         rows: impl Stream<Item = Result<SimpleQueryMessage, E>> + Send + 'static,
-    ) where
-        E: Send,
-    {
-        self.answered_by(Box::pin(async move { rows.try_collect().await.ok().map(|rows| read(&rows)) }));
+    ) {
+        self.answered_by(Box::pin(async move {
+            let rows: Vec<SimpleQueryMessage> = rows.try_collect().await.ok()?;
+            Some(read(&rows))
+        }));
     }
 
     pub(super) fn answered_by(&mut self, answer: Answer) {
@@ -118,7 +119,7 @@ impl Doubt {
     }
 }
 
-fn read(rows: &Vec<SimpleQueryMessage>) -> Told {
+fn read(rows: &[SimpleQueryMessage]) -> Told {
     let mut told = Told::default();
     for row in rows {
         let SimpleQueryMessage::Row(row) = row else { continue };
