@@ -7,6 +7,7 @@
 use std::time::Instant;
 
 use integration_tests::schedule::{Planted, REGRESSIONS, campaign, run};
+use wrapper_core::testkit::Flavour;
 
 /// Seeds from 1 on that are played when nothing else is asked for.
 const SEEDS: u64 = 5_000;
@@ -69,6 +70,20 @@ fn the_same_seed_gives_the_same_trace() {
     let failed = &first.failed[0];
     let again = run(failed.seed, Some(Planted::LeavesTransactionOpen));
     assert_eq!((&failed.trace, &failed.violations), (&again.trace, &again.violations));
+}
+
+/// Which kind of cluster is played on, and whether streams are read, the seed decides: a dozen in a row have all of it.
+#[test]
+fn a_dozen_seeds_play_on_every_flavour_with_streams_and_without() {
+    let traces: Vec<String> = (1..=12).map(|seed| run(seed, None).trace).collect();
+    for flavour in Flavour::ALL {
+        let of = |streams: bool| {
+            let plan = format!("flavour: {flavour:?}, streams: {streams}");
+            traces.iter().filter(|trace| trace.contains(&plan)).count()
+        };
+        assert_eq!((of(true), of(false)), (2, 1), "{flavour:?}");
+    }
+    assert!(traces.iter().any(|trace| trace.contains(": all ")), "no stream was read to its end");
 }
 
 #[test]

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::{builder, connector, within};
-use support::{aurora, ended, failed};
+use common::{builder, connector, on_each, within};
+use integration_tests::Flavour;
+use support::{aurora, ended, failed, polled, started};
 use wrapper_core::driver::DriverConnection;
 use wrapper_core::env::Deadline;
 use wrapper_core::session::SwitchHook;
@@ -52,7 +53,11 @@ async fn moved(client: &Client) {
 /// failed, was undone or was meant for one transaction is not; another session has the server's defaults.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_session_has_set_is_carried_over() {
-    let cluster = aurora().await;
+    on_each([Flavour::Aurora, Flavour::MultiAz], what_a_session_has_set_is_carried_over_on).await;
+}
+
+async fn what_a_session_has_set_is_carried_over_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
     let connector = connector(&cluster);
     let client = within("the connect", connector.connect()).await.expect("connected");
     let other = within("the connect", connector.connect()).await.expect("connected");
@@ -141,6 +146,60 @@ async fn switches_between_writer_and_reader_keep_autocommit() {
             assert_eq!(support::rows_on(&cluster, cluster.writer(), written).await, 1, "committed by itself");
         }
     }
+    drop(client);
+    ended(&connector).await;
+}
+
+/// Scenario 30: what a statement has set whose caller dropped the call is carried over too, as the server has it: also
+/// when it was run by a prepared statement, or in a transaction, which decides; and LISTEN.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dropped_call_has_set_is_carried_over() {
+    on_each([Flavour::Aurora, Flavour::MultiAz], what_a_dropped_call_has_set_is_carried_over_on).await;
+}
+
+async fn what_a_dropped_call_has_set_is_carried_over_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
+    let connector = connector(&cluster);
+    let mut client = within("the connect", connector.connect()).await.expect("connected");
+    client.batch_execute("SET idle_in_transaction_session_timeout = '3min'").await.expect("set");
+    // Each is sent by its first poll and dropped after it.
+    let prepared = client.prepare("SET work_mem = '6MB'").await.expect("prepared");
+    assert!(polled(client.execute(&prepared, &[]), 1).await.is_none(), "dropped before its answer");
+    for text in [
+        "SET lock_timeout = '21s'; SELECT set_config('my.tenant', '7', false)",
+        "SET statement_timeout = 'never'",
+        "RESET idle_in_transaction_session_timeout",
+        "LISTEN jobs",
+    ] {
+        assert!(polled(client.batch_execute(text), 1).await.is_none(), "dropped before its answer");
+    }
+    let set = settings(&client).await;
+    assert_eq!((&*set[5], &*set[8], &*set[9]), ("21s", "6MB", "0"));
+
+    cluster.fail_over().await.expect("failed over");
+    moved(&client).await;
+    assert_eq!(settings(&client).await, set, "after the crash");
+    let sql = "SELECT current_setting('my.tenant') || (SELECT string_agg(c, ' ') FROM pg_listening_channels() AS c)";
+    let text: String = client.query_one_scalar(sql, &[]).await.expect("asked");
+    assert_eq!(text, "7jobs");
+
+    cluster.wait_until_healthy(STEP).await.expect("healthy again");
+    for commits in [false, true] {
+        let transaction = client.transaction().await.expect("begun");
+        let text = if commits { "SET lock_timeout = '23s'" } else { "SET work_mem = '8MB'" };
+        assert!(polled(transaction.batch_execute(text), 1).await.is_none(), "dropped before its answer");
+        transaction.batch_execute("SELECT 1").await.expect("the transaction goes on");
+        if commits {
+            transaction.commit().await.expect("committed");
+        } else {
+            transaction.rollback().await.expect("rolled back");
+        }
+    }
+    let set = settings(&client).await;
+    assert_eq!((&*set[5], &*set[8]), ("23s", "6MB"));
+    cluster.fail_over().await.expect("failed over");
+    moved(&client).await;
+    assert_eq!(settings(&client).await, set, "after the second crash");
     drop(client);
     ended(&connector).await;
 }

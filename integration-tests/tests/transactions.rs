@@ -8,9 +8,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{connector, within};
-use integration_tests::Cut;
-use support::{aurora, ended, failed, polled, rows, rows_on, until, watchful};
+use common::{connector, on_each, within};
+use integration_tests::{Cut, Flavour};
+use support::{aurora, ended, failed, polled, rows, rows_on, started, until, watchful};
 use wrapper_pg::{Client, Error, ErrorKind, RetryAdvice, SimpleQueryMessage, TransactionOutcome};
 
 const STEP: Duration = Duration::from_secs(20);
@@ -28,7 +28,15 @@ fn assert_lost(error: &Error, outcome: TransactionOutcome) {
 /// transaction, is an ordinary one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_object_dies_with_its_connection_and_the_client_goes_on() {
-    let cluster = aurora().await;
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        a_transaction_object_dies_with_its_connection_and_the_client_goes_on_on,
+    )
+    .await;
+}
+
+async fn a_transaction_object_dies_with_its_connection_and_the_client_goes_on_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
     let connector = connector(&cluster);
     let mut client = within("the connect", connector.connect()).await.expect("connected");
 
@@ -74,7 +82,15 @@ async fn a_transaction_object_dies_with_its_connection_and_the_client_goes_on() 
 /// however BEGIN was written and whatever followed it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_transaction_status_follows_the_server_however_it_was_begun() {
-    let cluster = aurora().await;
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        the_transaction_status_follows_the_server_however_it_was_begun_on,
+    )
+    .await;
+}
+
+async fn the_transaction_status_follows_the_server_however_it_was_begun_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
     let connector = connector(&cluster);
     // The text, whether it fails, and whether a transaction is open after it.
     let cases: &[(&str, bool, bool)] = &[
@@ -125,7 +141,15 @@ async fn the_transaction_status_follows_the_server_however_it_was_begun() {
 /// a statement inside a transaction was rolled back; a call that was never sent says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn work_in_flight_may_have_been_applied_and_work_not_sent_was_not() {
-    let cluster = aurora().await;
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        work_in_flight_may_have_been_applied_and_work_not_sent_was_not_on,
+    )
+    .await;
+}
+
+async fn work_in_flight_may_have_been_applied_and_work_not_sent_was_not_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
     let connector = watchful(&cluster).build().expect("valid");
     let connect = || async { within("the connect", connector.connect()).await.expect("connected") };
     let (mut committing, mut working) = (connect().await, connect().await);

@@ -8,7 +8,7 @@ mod faults;
 
 use std::time::Duration;
 
-use common::{builder, connector, within};
+use common::{builder, connector, on_each, within};
 use faults::{cluster, end, node_of, truth_of, until};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -20,7 +20,15 @@ use wrapper_pg::{ErrorKind, RetryAdvice, TransactionOutcome};
 /// before the crash: the statement is prepared anew, the row stream ends with an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_in_flight_and_rows_being_read_end_and_statements_go_on() {
-    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        calls_in_flight_and_rows_being_read_end_and_statements_go_on_on,
+    )
+    .await;
+}
+
+async fn calls_in_flight_and_rows_being_read_end_and_statements_go_on_on(flavour: Flavour) {
+    let cluster = cluster(flavour).start().await.expect("the cluster starts");
     let connector = connector(&cluster);
     let client = within("the connect", connector.connect()).await.expect("connected");
     client.batch_execute("CREATE TABLE t (id bigint PRIMARY KEY)").await.expect("created");
@@ -73,7 +81,15 @@ async fn calls_in_flight_and_rows_being_read_end_and_statements_go_on() {
 /// Scenario 13: what the session was opened with holds on the new connection.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_client_of_a_connector_is_switched_and_keeps_its_properties() {
-    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        every_client_of_a_connector_is_switched_and_keeps_its_properties_on,
+    )
+    .await;
+}
+
+async fn every_client_of_a_connector_is_switched_and_keeps_its_properties_on(flavour: Flavour) {
+    let cluster = cluster(flavour).start().await.expect("the cluster starts");
     let connector = builder(&cluster, &cluster.cluster_endpoint())
         .set("application_name", "till-3")
         .set("options", "-c work_mem=7MB")
@@ -137,7 +153,11 @@ async fn a_late_name_leads_nobody_to_the_old_writer() {
 /// and restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_writer_that_returns_is_taken_again() {
-    let cluster = cluster(Flavour::Aurora).with_proxy(true).start().await.expect("the cluster starts");
+    on_each([Flavour::Aurora, Flavour::MultiAz], a_writer_that_returns_is_taken_again_on).await;
+}
+
+async fn a_writer_that_returns_is_taken_again_on(flavour: Flavour) {
+    let cluster = cluster(flavour).with_proxy(true).start().await.expect("the cluster starts");
     let connector = builder(&cluster, &cluster.cluster_endpoint())
         .set("failure_detection_time", "500ms")
         .set("failure_detection_interval", "200ms")
@@ -176,7 +196,15 @@ async fn a_writer_that_returns_is_taken_again() {
 /// known, not before; the next call sends nothing to the old writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_to_a_demoted_writer_are_refused_before_use() {
-    let cluster = cluster(Flavour::Aurora).with_proxy(true).start().await.expect("the cluster starts");
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        idle_connections_to_a_demoted_writer_are_refused_before_use_on,
+    )
+    .await;
+}
+
+async fn idle_connections_to_a_demoted_writer_are_refused_before_use_on(flavour: Flavour) {
+    let cluster = cluster(flavour).with_proxy(true).start().await.expect("the cluster starts");
     let connector = builder(&cluster, &cluster.cluster_endpoint())
         .set("failure_detection_time", "500ms")
         .set("failure_detection_interval", "200ms")
@@ -219,7 +247,11 @@ async fn idle_connections_to_a_demoted_writer_are_refused_before_use() {
 /// A planned switchover under pipelined writes: no acknowledged write is lost, and the session goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_switchover_loses_no_acknowledged_write() {
-    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    on_each([Flavour::Aurora, Flavour::MultiAz], a_planned_switchover_loses_no_acknowledged_write_on).await;
+}
+
+async fn a_planned_switchover_loses_no_acknowledged_write_on(flavour: Flavour) {
+    let cluster = cluster(flavour).start().await.expect("the cluster starts");
     let connector = connector(&cluster);
     let client = within("the connect", connector.connect()).await.expect("connected");
     client.batch_execute("CREATE TABLE t (id bigint PRIMARY KEY)").await.expect("created");

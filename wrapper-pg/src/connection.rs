@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use wrapper_core::driver::{DriverConnection, Rows, TransactionStatus};
 use wrapper_core::env::Deadline;
@@ -24,6 +25,31 @@ use crate::tap::{Mark, Probe};
 /// The identity of a connection: two statements of one connection point at the same one (R13).
 #[derive(Debug)]
 pub(crate) struct ConnId(());
+
+/// The wait for the answer to a text. Dropped before [`over`](Self::over), it sees to it that what the text has done to
+/// the session is known all the same.
+#[must_use]
+pub(crate) struct Unheard<'a> {
+    connection: &'a PgConnection,
+    sql: Option<&'a str>,
+}
+
+impl Unheard<'_> {
+    /// The answer has come, or will not.
+    #[inline]
+    pub(crate) fn over(mut self) {
+        self.sql = None;
+    }
+}
+
+impl Drop for Unheard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(sql) = self.sql {
+            self.connection.doubt(sql);
+        }
+    }
+}
 
 /// One open connection to a PostgreSQL server.
 ///
@@ -111,6 +137,26 @@ impl PgConnection {
     pub(crate) fn observe_success(&self, sql: &str) {
         if SessionState::concerns(sql) {
             self.state.lock().unwrap_or_else(PoisonError::into_inner).observe(sql, &self.probe);
+        }
+    }
+
+    /// To be held from the poll that queues `sql` until its answer is there; see [`Unheard`].
+    pub(crate) fn unheard<'a>(&'a self, sql: Option<&'a str>) -> Unheard<'a> {
+        Unheard { connection: self, sql }
+    }
+
+    /// Asks the server what `sql`, which was sent, has done to the session; nobody waits for it.
+    #[cold]
+    fn doubt(&self, sql: &str) {
+        if !SessionState::concerns(sql) || self.is_closed() {
+            return;
+        }
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(question) = state.doubt(sql, &self.probe) {
+            // The driver queues it at once; its answer is read when somebody wants to know.
+            if let Some(Ok(rows)) = self.client.simple_query_raw(&question).now_or_never() {
+                state.asked(rows);
+            }
         }
     }
 

@@ -48,9 +48,12 @@ const GOODBYE: Duration = Duration::from_millis(250);
 /// server reports by itself, however it was set (time zone, date style, application name; `search_path` from
 /// PostgreSQL 18 on); LISTEN. What was set in a transaction counts when that has committed.
 ///
+/// A statement whose future is dropped before its answer counts as well: the server is asked right behind it what the
+/// settings are. Only when the connection is lost before that is answered, it is as if the statement had not been sent.
+///
 /// Not carried over: what `set_config()` sets from a parameter or an expression and what functions set, unless the
-/// server reports it; what a statement has set, or reset, whose future was dropped before its answer; temporary tables,
-/// advisory locks, cursors. A [`switch_hook`](ConnectorBuilder::switch_hook) can do that.
+/// server reports it; temporary tables, advisory locks, cursors. A [`switch_hook`](ConnectorBuilder::switch_hook) can do
+/// that.
 /// `transfer_session_state_on_switch=false` turns it off.
 #[derive(Clone, Debug)]
 pub struct Connector {

@@ -52,7 +52,12 @@ pub fn topology_rows(data: &[u8]) {
         columns.iter().map(|_| cells.next().flatten()).collect()
     });
     let rows = Rows::new(columns.clone(), rows.collect());
-    let id = if dialect == "m" { DialectId::RdsMultiAzPgCluster } else { DialectId::AuroraPg };
+    let id = match dialect {
+        "m" => DialectId::RdsMultiAzPgCluster,
+        "A" => DialectId::AuroraMysql,
+        "M" => DialectId::RdsMultiAzMysqlCluster,
+        _ => DialectId::AuroraPg,
+    };
     let dialect = dialect_for(id).expect("there is such a dialect");
     check(&dialect, &rows).expect("what was read holds together");
 }

@@ -222,6 +222,8 @@ proptest! {
         (head, rows) in select(vec![
             "a:server_id,is_writer,cpu,lag_ms,updated", "m:id,endpoint,port,own_id,source_id,in_recovery",
             "a:in_recovery,own_id,writer_id,hosts", "m:in_recovery,own_id,source_id", "a:", "m:endpoint,ID,id",
+            "A:server_id,is_writer,cpu,lag_ms,updated", "A:is_read_only,own_id,writer_id,hosts",
+            "M:id,endpoint,port,own_id,is_read_only,Source_Server_Id", "M:is_read_only,own_id",
         ]).prop_flat_map(|head| (Just(head), vec(vec(cell(), 0..7), 0..6)))
     ) {
         let rows: Vec<String> = rows.iter().map(|row| row.join(",")).collect();

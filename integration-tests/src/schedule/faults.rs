@@ -81,6 +81,11 @@ impl Faults {
 
     async fn fail_over(&mut self, old: Abandon) -> usize {
         let before = self.writer();
+        // Where a commit waits for a replica, a writer that has lost them says nothing.
+        let old = match old {
+            Abandon::Unaware if self.cluster.flavour().is_multi_az() => Abandon::Freezes,
+            old => old,
+        };
         let plan = self.plan(old);
         self.trace.note(format!("fault: {old:?} instance-{} -> instance-{}", before + 1, plan.to + 1));
         self.suspect[before] = true;

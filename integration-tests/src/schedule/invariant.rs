@@ -27,6 +27,8 @@ pub enum Invariant {
     CleanAfterCancel,
     /// Calls that are made at the same time on one session are sent in the order in which they were made.
     InOrder,
+    /// A stream gives its own rows, in order and all of them, or an error.
+    WholeStreams,
     /// No host is called silent that was not.
     NoFalseVerdict,
 }

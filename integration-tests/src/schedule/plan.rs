@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use wrapper_core::config::{Settings, SettingsBuilder};
+use wrapper_core::testkit::Flavour;
 
 /// The sizes and settings of one run.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    pub(super) flavour: Flavour,
+    /// Whether workers read streams of rows too.
+    pub(super) streams: bool,
     pub(super) hosts: usize,
     /// Sessions, each with a worker of its own.
     pub(super) slots: usize,
@@ -42,11 +46,21 @@ const COUNT: u32 = 3;
 const SLACK: Duration = Duration::from_millis(1_500);
 
 impl Plan {
-    pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
+    /// The seed itself decides on what is played: of twelve seeds in a row each flavour has three, two of them with streams.
+    /// Nothing is drawn for it, so that an old seed plays what it always did.
+    pub(super) fn draw(seed: u64, rng: &mut fastrand::Rng) -> Self {
+        let flavour = match seed % 4 {
+            0 => Flavour::MultiAzMysql,
+            1 => Flavour::AuroraPostgres,
+            2 => Flavour::MultiAzPostgres,
+            _ => Flavour::AuroraMysql,
+        };
         let hosts = rng.usize(2..=4);
         // The tight cap still has a turn for each probe of a search, for the monitor of a host, and for one more.
         let cap = if rng.u8(..4) == 0 { hosts + 2 } else { 16 };
         Self {
+            flavour,
+            streams: seed / 4 % 3 != 1,
             hosts,
             slots: rng.usize(1..=3),
             guests: rng.usize(0..=1),
@@ -67,8 +81,12 @@ impl Plan {
 
     pub(super) fn settings(&self) -> SettingsBuilder {
         let ms = |span: Duration| format!("{}ms", span.as_millis());
-        Settings::builder()
-            .set("wrapper_dialect", "aurora-pg")
+        let settings = match self.flavour {
+            Flavour::AuroraPostgres => Settings::builder().set("wrapper_dialect", "aurora-pg"),
+            // The others are found out.
+            _ => Settings::builder(),
+        };
+        settings
             .set("connect_timeout", ms(CONNECT))
             .set("auxiliary_query_timeout", ms(AUXILIARY))
             .set("open_connection_retry_timeout", ms(OPEN))
@@ -95,6 +113,11 @@ impl Plan {
     /// The longest that a call may take that the server works on for `takes`.
     pub(super) fn call_limit(&self, takes: Duration) -> Duration {
         takes + self.detection() + AUXILIARY + self.failover_timeout + SLACK
+    }
+
+    /// The longest that the next row may take on which the server works for `every`.
+    pub(super) fn row_limit(&self, every: Duration) -> Duration {
+        every + self.detection() + SLACK
     }
 
     /// The longest that opening a session may take.

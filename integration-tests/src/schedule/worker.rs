@@ -53,11 +53,11 @@ impl Worker {
             tokio::time::sleep(Duration::from_millis(think)).await;
             let Some(client) = self.client().await else { continue };
             match self.rng.u8(..10) {
-                _ if self.reads => self.read(&client).await,
+                _ if self.reads => self.look(&client).await,
                 0 | 1 if self.owner && !self.shares => self.transfer(&client).await,
                 2 if self.owner => self.set(&client).await,
                 3 | 4 if self.owner => self.show(&client).await,
-                5 => self.read(&client).await,
+                5 => self.look(&client).await,
                 6 => self.burst(&client).await,
                 _ => self.append(&client).await,
             }
@@ -209,6 +209,58 @@ impl Worker {
             Some(Ok(answer)) => self.note(format!("read {}", answer.value.unwrap_or_default())),
             None => self.note("read was cancelled"),
         }
+    }
+
+    /// One value, or rows as they come in.
+    async fn look(&mut self, client: &FakeClient) {
+        if self.plan.streams && self.rng.bool() {
+            self.stream(client).await;
+        } else {
+            self.read(client).await;
+        }
+    }
+
+    /// Reads a stream of rows, to its end or to some row in the middle.
+    async fn stream(&mut self, client: &FakeClient) {
+        let number = self.book.number_outside();
+        // Short: whoever comes next waits for the rest of it.
+        let (count, every) = (self.rng.u32(1..9), Duration::from_millis(self.rng.u64(..100)));
+        let stops = (self.rng.u8(..3) == 0).then(|| self.rng.u32(..count));
+        let cuts = [(); 2].map(|()| CutShort::draw(&mut self.rng));
+        let statement = Statement::rows(number, count, every);
+        let opening = self.timed(self.plan.call_limit(Duration::ZERO), "rows", client.rows(&statement));
+        let mut rows = match cuts[0].run(opening).await {
+            Some(Ok(rows)) => rows,
+            Some(Err(error)) => {
+                let _ = self.failed(&format!("rows {number}"), &error);
+                return;
+            }
+            None => return self.note(format!("rows {number} were cancelled")),
+        };
+        let (mut seen, mut cut) = (0, Some(cuts[1]));
+        while stops != Some(seen) {
+            let next = self.timed(self.plan.row_limit(every), "a row", rows.next());
+            // Dropped while it waits for a row, once: what comes then is not lost.
+            let next = match cut.take_if(|_| seen == 1) {
+                Some(cut) => cut.run(next).await,
+                None => Some(next.await),
+            };
+            match next {
+                None if self.rng.bool() => return self.note(format!("rows {number}: dropped")),
+                None => {}
+                Some(Ok(Some(row))) if row.statement == number && row.index == seen => seen += 1,
+                Some(Ok(None)) if seen == count => return self.note(format!("rows {number}: all {count}")),
+                Some(Err(error)) => {
+                    let _ = self.failed(&format!("rows {number}, after {seen} of {count}"), &error);
+                    return;
+                }
+                Some(Ok(wrong)) => {
+                    let text = format!("stream {number}: {wrong:?} after {seen} of {count} rows");
+                    return self.book.broken(Invariant::WholeStreams, text);
+                }
+            }
+        }
+        self.note(format!("rows {number}: {seen} of {count} were enough"));
     }
 
     async fn set(&mut self, client: &FakeClient) {

@@ -74,8 +74,8 @@ fn plugins(witness: WitnessFactory, planted: Option<Planted>) -> Vec<Arc<dyn Plu
 
 async fn play(seed: u64, planted: Option<Planted>) -> Played {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let plan = Arc::new(Plan::draw(&mut rng));
-    let cluster = ScriptedCluster::new(plan.hosts, seed);
+    let plan = Arc::new(Plan::draw(seed, &mut rng));
+    let cluster = ScriptedCluster::of(plan.flavour, plan.hosts, seed);
     let trace = Trace::new(&cluster);
     trace.note(format!("{plan:?}"));
     let book = Arc::new(Book::default());
@@ -95,7 +95,7 @@ async fn play(seed: u64, planted: Option<Planted>) -> Played {
     for host in 0..plan.hosts {
         cluster.set_latency(host, plan.latency);
     }
-    let reader = match core.derive(&cluster.reader_endpoint(), 5432) {
+    let reader = match core.derive(&cluster.reader_endpoint(), plan.flavour.port()) {
         Ok(reader) => reader,
         Err(error) => {
             book.broken(Invariant::EndsInTime, format!("no reader connector: {error}"));

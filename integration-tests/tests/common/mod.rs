@@ -4,11 +4,14 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use integration_tests::LocalCluster;
+use futures_util::FutureExt;
+use futures_util::future::join_all;
 use integration_tests::names::NameTable;
+use integration_tests::{Flavour, LocalCluster};
 use wrapper_core::env::{Environment, Resolver};
 use wrapper_pg::{Connector, ConnectorBuilder};
 
@@ -46,6 +49,18 @@ pub fn builder(cluster: &LocalCluster, host: &str) -> ConnectorBuilder {
 /// A connector to the writer endpoint, with defaults.
 pub fn connector(cluster: &LocalCluster) -> Connector {
     builder(cluster, &cluster.cluster_endpoint()).build().expect("the configuration is valid")
+}
+
+/// Plays a test on a cluster of each flavour, at the same time.
+pub async fn on_each<F>(flavours: impl IntoIterator<Item = Flavour>, test: fn(Flavour) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let runs = flavours.into_iter().map(|flavour| async move {
+        let played = AssertUnwindSafe(test(flavour)).catch_unwind().await;
+        assert!(played.is_ok(), "it failed on {flavour:?}");
+    });
+    join_all(runs).await;
 }
 
 /// Fails the test instead of hanging.

@@ -25,10 +25,19 @@ pub(crate) async fn aurora() -> LocalCluster {
     aurora_promoting_after(Duration::from_millis(200)).await
 }
 
+/// The same of another flavour.
+pub(crate) async fn started(flavour: Flavour) -> LocalCluster {
+    promoting_after(flavour, Duration::from_millis(200)).await
+}
+
 /// An Aurora cluster with proxies and a promotion time of its own.
 pub(crate) async fn aurora_promoting_after(promotion: Duration) -> LocalCluster {
+    promoting_after(Flavour::Aurora, promotion).await
+}
+
+async fn promoting_after(flavour: Flavour, promotion: Duration) -> LocalCluster {
     let cluster = LocalCluster::builder()
-        .flavour(Flavour::Aurora)
+        .flavour(flavour)
         .with_proxy(true)
         .promotion_time(promotion..=promotion)
         .start()

@@ -109,7 +109,10 @@ pub(crate) async fn send<T>(
     request: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T> {
     let started = connection.start(sql);
-    match request.await {
+    let unheard = connection.unheard(sql);
+    let answer = request.await;
+    unheard.over();
+    match answer {
         Ok(out) => {
             connection.succeeded(sql);
             connection.check_commit(sql, &started, operation)?;

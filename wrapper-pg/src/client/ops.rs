@@ -35,7 +35,10 @@ macro_rules! with_statement {
                 let request = std::pin::pin!($request);
                 // As `send` does, with what is known of the text; written out, because this is nearly every call.
                 let started = $connection.start(statement.announced());
-                match request.await {
+                let unheard = $connection.unheard(statement.observed());
+                let answer = request.await;
+                unheard.over();
+                match answer {
                     Ok(out) => {
                         $connection.succeeded(statement.observed());
                         Ok(out)

@@ -5,14 +5,19 @@
 //! Two sources. Settings that the server reports by itself (time zone, date style, application name, from
 //! PostgreSQL 14 on `default_transaction_read_only`, from 18 on `search_path`) are taken from its reports, whatever
 //! changed them. The others are read off the text of statements that succeeded: `SET`, `RESET`, `LISTEN`, `UNLISTEN`,
-//! `DISCARD ALL`, and a `SELECT` of nothing but `set_config()` calls with literals. Not covered, and so written into the
+//! `DISCARD ALL`, and a `SELECT` of nothing but `set_config()` calls with literals. When the caller of such a statement
+//! drops the call, the server is asked right behind it what the settings are. Not covered, and so written into the
 //! documentation of [`Connector`](crate::Connector): other calls of `set_config()` and functions that set what is not
-//! reported; statements whose caller dropped the call; temporary tables, advisory locks, cursors.
+//! reported; temporary tables, advisory locks, cursors.
 
 mod change;
+mod doubt;
 mod tokens;
 
 use change::{AUTHORIZATION, Change, LISTEN, ROLE, changes, may_change};
+use doubt::{Doubt, Told};
+use futures_util::Stream;
+use tokio_postgres::SimpleQueryMessage;
 use wrapper_core::driver::TransactionStatus;
 
 use crate::tap::{Parameter, Probe};
@@ -38,6 +43,8 @@ pub(crate) struct SessionState {
     pending: Vec<Change>,
     /// How many transactions had ended when the first of them was made.
     since: u32,
+    /// Statements whose callers have not waited for the end, in their order.
+    doubts: Vec<Doubt>,
 }
 
 impl SessionState {
@@ -65,6 +72,26 @@ impl SessionState {
             self.end(true);
         } else if !self.pending.is_empty() {
             self.since = probe.ends();
+        }
+    }
+
+    /// Takes in statements that were sent and whose caller dropped the call; gives the question that is to be sent behind
+    /// them, if they may have changed anything. What becomes of it is told by [`asked`](Self::asked).
+    pub(crate) fn doubt(&mut self, sql: &str, probe: &Probe) -> Option<String> {
+        self.resolve(probe);
+        let doubt = Doubt::new(changes(sql), probe.ends());
+        let question = doubt.question(self.settled.iter().map(|(key, _)| &**key))?;
+        self.doubts.push(doubt);
+        Some(question)
+    }
+
+    /// The question of the last [`doubt`](Self::doubt) was sent.
+    pub(crate) fn asked<E: Send + 'static>(
+        &mut self,
+        rows: impl Stream<Item = Result<SimpleQueryMessage, E>> + Send + 'static,
+    ) {
+        if let Some(doubt) = self.doubts.last_mut() {
+            doubt.asked(rows);
         }
     }
 
@@ -111,8 +138,73 @@ impl SessionState {
         statements
     }
 
-    /// Keeps or drops the changes of a transaction that has ended since.
+    /// Takes in what is known by now of dropped calls and of transactions that have ended.
     fn resolve(&mut self, probe: &Probe) {
+        while let Some(told) = self.doubts.first_mut().and_then(Doubt::answer) {
+            let doubt = self.doubts.remove(0);
+            self.resolve_pending(probe);
+            if let Some(told) = told {
+                self.take_in(doubt, told, probe);
+            }
+        }
+        self.resolve_pending(probe);
+    }
+
+    /// What a dropped call has really done.
+    fn take_in(&mut self, doubt: Doubt, told: Told, probe: &Probe) {
+        let Doubt { changes: given_up, ends, .. } = doubt;
+        if told.inside && given_up.iter().any(|change| matches!(change, Change::Commit | Change::Rollback)) {
+            // Whose transaction it was in then cannot be told.
+            return;
+        }
+        let mut found: Vec<Change> = Vec::new();
+        for (key, value) in told.settings {
+            found.push(match value {
+                Some(value) => {
+                    let sql =
+                        format!("SELECT pg_catalog.set_config({}, {}, false)", quoted(&key), quoted(&value));
+                    Change::Set { key, sql }
+                }
+                None => Change::Reset(key),
+            });
+        }
+        if told.inside {
+            // What is listened to changes at the commit. The question was answered, so the statement had not failed.
+            let channels = |change: &Change| match change {
+                Change::Set { key, .. } | Change::Reset(key) => key.starts_with(LISTEN),
+                Change::UnlistenAll => true,
+                _ => false,
+            };
+            found.extend(given_up.into_iter().filter(channels));
+        } else {
+            let heard = |key: &str| {
+                key.strip_prefix(LISTEN).is_some_and(|name| told.channels.iter().any(|heard| heard == name))
+            };
+            for change in given_up {
+                match change {
+                    Change::Set { key, sql } if key.starts_with(LISTEN) && heard(&key) => {
+                        found.push(Change::Set { key, sql });
+                    }
+                    Change::Reset(key) if key.starts_with(LISTEN) && !heard(&key) => {
+                        found.push(Change::Reset(key));
+                    }
+                    Change::UnlistenAll | Change::DiscardAll => {
+                        self.settled.retain(|(key, _)| !key.starts_with(LISTEN) || heard(key));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        if told.inside && probe.ends() == ends {
+            self.pending.extend(found);
+            self.since = ends;
+        } else if !told.inside || probe.committed_after(ends) != Some(false) {
+            found.into_iter().for_each(|change| self.apply(change));
+        }
+    }
+
+    /// Keeps or drops the changes of a transaction that has ended since.
+    fn resolve_pending(&mut self, probe: &Probe) {
         if self.pending.is_empty() {
             return;
         }

@@ -122,3 +122,95 @@ fn channels_are_listened_to_again_until_they_are_given_up() {
     next.observe("UNLISTEN jobs", script.probe());
     assert_eq!(next.listens(script.probe()), ["LISTEN mail"], "left out on a reader, and remembered");
 }
+
+/// A call that sends `sql` and is dropped, and what the server says right behind it; `None` when it refuses to.
+fn give_up(state: &mut SessionState, script: &Script, sql: &str, told: Option<Told>) {
+    let question = state.doubt(sql, script.probe());
+    assert!(question.is_some(), "nothing is asked after {sql}");
+    state.doubts.last_mut().unwrap().answered_by(Box::pin(std::future::ready(told)));
+}
+
+fn told(inside: bool, settings: &[(&str, Option<&str>)], channels: &[&str]) -> Option<Told> {
+    let settings =
+        settings.iter().map(|(key, value)| ((*key).to_owned(), value.map(str::to_owned))).collect();
+    Some(Told { inside, settings, channels: channels.iter().map(|name| (*name).to_owned()).collect() })
+}
+
+const A_IS_2: &str = "SELECT pg_catalog.set_config('a', '2', false)";
+
+#[test]
+fn what_a_dropped_call_has_set_is_what_the_server_says() {
+    let script = idle();
+    let cases: [(&str, Option<Told>, &[&str]); 5] = [
+        ("SET a = 2", told(false, &[("a", Some("2"))], &[]), &[A_IS_2]),
+        ("RESET a", told(false, &[("a", None)], &[]), &[]),
+        ("DISCARD ALL", told(false, &[("a", None)], &[]), &[]),
+        // It had failed: the value is as it was.
+        (
+            "SET a = wrong",
+            told(false, &[("a", Some("1"))], &[]),
+            &["SELECT pg_catalog.set_config('a', '1', false)"],
+        ),
+        ("SET a = 2", None, &["SET a = 1"]),
+    ];
+    for (sql, answer, expected) in cases {
+        let mut state = SessionState::default();
+        state.observe("SET a = 1", script.probe());
+        give_up(&mut state, &script, sql, answer);
+        assert_eq!(state.statements(script.probe()), expected, "{sql}");
+        // What comes later counts, whenever the answer is looked at.
+        give_up(&mut state, &script, "SET a = 2", told(false, &[("a", Some("2"))], &[]));
+        state.observe("SET a = 3", script.probe());
+        assert_eq!(state.statements(script.probe()), ["SET a = 3"]);
+    }
+    // Without an answer yet, it is as if nothing had been sent.
+    let mut state = SessionState::default();
+    state.observe("SET a = 1", script.probe());
+    assert!(state.doubt("SET a = 2", script.probe()).is_some());
+    state.doubts[0].answered_by(Box::pin(std::future::pending()));
+    assert_eq!(state.statements(script.probe()), ["SET a = 1"]);
+}
+
+#[test]
+fn a_transaction_decides_about_what_a_dropped_call_has_set_in_it() {
+    for early in [true, false] {
+        for (commit, kept) in [("COMMIT", true), ("ROLLBACK", false)] {
+            let mut script = idle();
+            let mut state = SessionState::default();
+            state.observe("SET a = 1", script.probe());
+            script.query("BEGIN", "BEGIN", b'T');
+            give_up(&mut state, &script, "SET a = 2", told(true, &[("a", Some("2"))], &[]));
+            give_up(&mut state, &script, "LISTEN jobs", told(true, &[], &[]));
+            if early {
+                assert_eq!(state.statements(script.probe()), ["SET a = 1"], "a loss now rolls it back");
+            }
+            script.query("COMMIT", commit, b'I');
+            let (set, listens): (&str, &[&str]) =
+                if kept { (A_IS_2, &["LISTEN jobs"]) } else { ("SET a = 1", &[]) };
+            assert_eq!(state.statements(script.probe()), [set]);
+            assert_eq!(state.listens(script.probe()), listens);
+        }
+    }
+}
+
+#[test]
+fn channels_of_dropped_calls_are_those_that_the_server_lists() {
+    let script = idle();
+    let mut state = SessionState::default();
+    give_up(&mut state, &script, "LISTEN \"Jobs\"", told(false, &[], &["Jobs"]));
+    give_up(&mut state, &script, "LISTEN mail", told(false, &[], &["Jobs"]));
+    assert_eq!(state.listens(script.probe()), ["LISTEN \"Jobs\""], "the second one had failed");
+    give_up(&mut state, &script, "UNLISTEN *", told(false, &[], &[]));
+    assert!(state.listens(script.probe()).is_empty());
+}
+
+#[test]
+fn nothing_is_asked_after_a_text_that_sets_nothing() {
+    let script = idle();
+    let mut state = SessionState::default();
+    for sql in ["COMMIT", "ROLLBACK", "SAVEPOINT s", "SELECT 1; SELECT 2", "SET LOCAL a = 1", "RESET ALL"] {
+        assert_eq!(state.doubt(sql, script.probe()), None, "{sql}");
+    }
+    let question = state.doubt("SET \"it's\\\" = 1; LISTEN x", script.probe()).unwrap();
+    assert!(question.contains("E'it''s\\\\'") && question.contains("pg_listening_channels"), "{question}");
+}

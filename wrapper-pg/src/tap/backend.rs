@@ -107,7 +107,8 @@ impl Backend {
     #[inline(always)]
     fn message(&mut self, kind: u8, body: &[u8], probe: &Probe) {
         match kind {
-            b'Z' => self.ready(body.first().copied().unwrap_or_default(), probe),
+            // Of another length than it has, it says nothing, however it came.
+            b'Z' => self.ready(if let [status] = body { *status } else { 0 }, probe),
             b'C' => match body {
                 b"COMMIT\0" | b"PREPARE TRANSACTION\0" => probe.on_end(true),
                 // `ROLLBACK TO SAVEPOINT` has the same tag; the status byte that follows tells them apart.
