@@ -52,7 +52,8 @@ impl MySqlCluster {
         self.inner.switch_in_task(Loss::Fault(fault), None).await
     }
 
-    /// Stops the writer as an administrator does and promotes a chosen node after the promotion time. The old writer comes back as a reader later.
+    /// Stops the writer as an administrator does and promotes a chosen node after the promotion time. The old writer
+    /// comes back as a reader later.
     ///
     /// # Errors
     /// When `to` is the writer or does not run, or a step takes too long.

@@ -76,11 +76,32 @@ impl MySqlKind {
                      MASTER_USE_GTID = slave_pos"
                 ),
             ],
-            Self::MySql => vec![format!(
-                "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '{host}', SOURCE_PORT = {port}, SOURCE_USER = '{HARNESS}', \
-                 SOURCE_PASSWORD = '{secret}', SOURCE_SSL = 0, GET_SOURCE_PUBLIC_KEY = 1, \
-                 SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 0, SOURCE_HEARTBEAT_PERIOD = 1, SOURCE_AUTO_POSITION = 1"
-            )],
+            // A server that was killed may be unable to go on from its files (error 1872). Nothing in them is needed:
+            // what it has not applied is sent again.
+            // A server that was killed may be unable to go on from its files (error 1872). Nothing in them is needed:
+            // what it has not applied is sent again.
+            Self::MySql => vec![
+                "RESET REPLICA ALL".to_owned(),
+                format!(
+                    "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '{host}', SOURCE_PORT = {port}, \
+                     SOURCE_USER = '{HARNESS}', SOURCE_PASSWORD = '{secret}', SOURCE_SSL = 0, \
+                     GET_SOURCE_PUBLIC_KEY = 1, SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 0, \
+                     SOURCE_HEARTBEAT_PERIOD = 1, SOURCE_AUTO_POSITION = 1"
+                ),
+            ],
+        }
+    }
+
+    /// Asks for the ids of the threads that apply, where they have to be killed to be stopped at once.
+    ///
+    /// MySQL's wait up to a minute for the rest of a transaction of which they have seen a part; it never comes when
+    /// nothing is received any more.
+    pub(crate) fn appliers(self) -> Option<&'static str> {
+        match self {
+            Self::MariaDb => None,
+            Self::MySql => Some(
+                "SELECT GROUP_CONCAT(id ORDER BY id) FROM information_schema.processlist WHERE user = 'system user'",
+            ),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Three real MariaDB or MySQL servers with GTID replication and semi-synchronous commit, for tests that need real faults.
+//! Three real MariaDB or MySQL servers with GTID replication and semi-synchronous commit, for tests that need real
+//! faults.
 //!
 //! A commit waits, after its log is written and before it becomes visible, until one of the two replicas has it; a
 //! writer without a replica waits for ever rather than go on alone. The replica that has received most is promoted,

@@ -5,9 +5,10 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::Error;
-use super::cluster::{Inner, MySqlCluster};
+use super::cluster::{CONTROL_LIMIT, Inner, MySqlCluster};
 use super::conf::Role;
 use super::control::Control;
+use super::failover::STEP_LIMIT;
 use super::start::START_LIMIT;
 use crate::verbs::NodeId;
 
@@ -142,6 +143,10 @@ impl Inner {
             let mut control = self.bring_up_aside(node).await?;
             self.catch_up(node, &mut control, writer, &written).await?;
         }
+        let mut control =
+            Control::connect((node, self.kind()), server.aside, &self.secret, CONTROL_LIMIT).await?;
+        control.prepare_to_stop(STEP_LIMIT).await?;
+        drop(control);
         self.stop_reader(node).await?;
         self.configure(node, Role::Reader)?;
         let mut control = self.bring_up(node, START_LIMIT).await?;

@@ -61,7 +61,32 @@ impl Control {
         if self.kind.number(&received) > 0 {
             self.wait_for(&received, limit).await?;
         }
+        self.kill_appliers().await?;
         self.position().await
+    }
+
+    /// Lets a server that replicates stop without a wait, where it would have one.
+    pub(crate) async fn prepare_to_stop(&mut self, limit: Duration) -> Result<(), Error> {
+        if self.kind.appliers().is_some() {
+            self.stop_receiving(limit).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the threads that apply, after they have applied every whole transaction that was received.
+    async fn kill_appliers(&mut self) -> Result<(), Error> {
+        const NO_SUCH_THREAD: u16 = 1094;
+        let Some(sql) = self.kind.appliers() else { return Ok(()) };
+        let ids = self.text("list the appliers", sql).await?.unwrap_or_default();
+        for id in ids.split(',').filter(|id| !id.is_empty()) {
+            match self.run("end an applier", &format!("KILL {id}")).await {
+                // It has ended with the one before it.
+                Err(Error::MySql { source: mysql_async::Error::Server(error), .. })
+                    if error.code == NO_SUCH_THREAD => {}
+                ended => ended?,
+            }
+        }
+        Ok(())
     }
 
     /// Waits until a replica has applied the transactions up to a position.
