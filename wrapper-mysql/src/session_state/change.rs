@@ -51,9 +51,10 @@ fn set(sql: &str, statement: &[Token<'_>], rest: &[Token<'_>], found: &mut Vec<C
     let second = rest.get(1);
     if is_assignment(second) || is_assignment(rest.get(2)) || first.text.starts_with('@') {
         assignments(sql, rest, found);
-    } else if first.is("NAMES") || first.is("CHARSET") {
-        found.push(replace(NAMES, text(sql, statement).to_owned()));
-    } else if first.is("CHARACTER") && second.is_some_and(|word| word.is("SET")) {
+    } else if first.is("NAMES")
+        || first.is("CHARSET")
+        || (first.is("CHARACTER") && second.is_some_and(|word| word.is("SET")))
+    {
         found.push(replace(NAMES, text(sql, statement).to_owned()));
     } else if first.is("ROLE") {
         found.push(replace("role", text(sql, statement).to_owned()));
