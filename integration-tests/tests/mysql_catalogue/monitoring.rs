@@ -59,7 +59,8 @@ async fn a_long_query_on_a_frozen_host_is_given_up_within_the_formula() {
     println!("given up {took:?} after the freeze; the formula says at most {formula:?}");
     assert!(took <= formula + SLACK, "{took:?} against {formula:?}");
     assert!(given_up - called >= GRACE, "given up before the grace was over");
-    assert!(events.silences() >= 1);
+    // The calls may end a moment before observers are told.
+    until("the verdict is told", async || events.silences() >= 1).await;
     let next = within("the next call", session.query_drop("SELECT 1")).await;
     assert_eq!(failed(next, "a call on a closed connection").kind(), ErrorKind::HostSilent);
     drop((session, other));

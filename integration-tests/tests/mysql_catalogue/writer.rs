@@ -101,7 +101,7 @@ async fn a_writer_that_returns_is_taken_again() {
 }
 
 /// Scenario 12: idle connections to a demoted writer, whose sockets are open still: closed once the demotion is
-/// known, not before; the next call sends nothing to the old writer.
+/// known, not before; the next call sends no statement to the old writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_to_a_demoted_writer_are_refused_before_use() {
     let cluster = cluster(Flavour::Aurora).with_proxy(true).start().await.expect("the cluster starts");
@@ -131,7 +131,8 @@ async fn idle_connections_to_a_demoted_writer_are_refused_before_use() {
         assert!(!session.is_disconnected());
         assert_eq!(node_of(&cluster, session).await, record.new_writer);
     }
-    assert_eq!(sent(record.old_writer), before, "the demoted writer got nothing of it");
+    let goodbyes = 5 * idle.len() as u64;
+    assert!(sent(record.old_writer) <= before + goodbyes, "the demoted writer got more than COM_QUITs");
     assert_eq!((reader.is_disconnected(), reader.generation()), (false, 1), "readers' connections stay");
     end(connector).await;
 }
