@@ -7,6 +7,7 @@
 //! cargo run -p examples --bin mysql-failover
 //! cargo run -p examples --bin mysql-failover -- mysql://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
 //! ```
+#![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; this program waits in real time")]
 
 use std::error::Error;
 use std::time::Duration;

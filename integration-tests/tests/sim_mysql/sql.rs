@@ -168,6 +168,9 @@ async fn numbers_are_generated_and_duplicates_are_as_wished() {
     assert_eq!(counted, Some((4, "many".to_owned())));
 }
 
+/// Two of the user's variables, then the SQL mode, time zone and character set.
+type Set = (Option<u8>, Option<String>, String, String, String);
+
 #[tokio::test]
 async fn variables_are_kept_and_forgotten() {
     let cluster = cluster().await;
@@ -177,13 +180,11 @@ async fn variables_are_kept_and_forgotten() {
         .unwrap();
     conn.query_drop("SET NAMES latin1").await.unwrap();
     let read = "SELECT @a, @b, @@sql_mode, @@SESSION.time_zone, @@character_set_client";
-    let set: Option<(Option<u8>, Option<String>, String, String, String)> =
-        conn.query_first(read).await.unwrap();
+    let set: Option<Set> = conn.query_first(read).await.unwrap();
     let text = str::to_owned;
     assert_eq!(set, Some((Some(42), Some(text("foo")), text("ANSI"), text("+02:00"), text("latin1"))));
     assert!(conn.reset().await.unwrap());
-    let set: Option<(Option<u8>, Option<String>, String, String, String)> =
-        conn.query_first(read).await.unwrap();
+    let set: Option<Set> = conn.query_first(read).await.unwrap();
     let set = set.unwrap();
     assert_eq!((set.0, set.1, set.3.as_str(), set.4.as_str()), (None, None, "UTC", "utf8mb4"));
     for (statement, number) in [

@@ -82,7 +82,7 @@ fn plain(said: &[&Token], rewritten: &mut Vec<Token>) -> Result<(), SqlError> {
 }
 
 fn words(text: &str) -> impl Iterator<Item = Token> + '_ {
-    text.split(' ').map(|word| Token::make_keyword(word))
+    text.split(' ').map(Token::make_keyword)
 }
 
 /// The error for what only administrators may do.
