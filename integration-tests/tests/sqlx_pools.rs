@@ -151,7 +151,8 @@ async fn a_frozen_writer_behind_tls_holds_no_acquire_up() {
         options(&cluster).ssl_mode(PgSslMode::VerifyCa).ssl_root_cert_from_pem(authority.into_bytes());
     let builder = wrapper_sqlx::postgres::PoolBuilder::new(sized(8), options)
         .reach(sqlx_support::by_table(cluster.names()))
-        .set("topology_refresh", "50ms");
+        .set("topology_refresh", "50ms")
+        .set("topology_high_refresh", "50ms");
     let (pool, handle) = within("the pool", builder.connect()).await.expect("a pool");
     let old = cluster.writer();
     // Four idle connections, four in the hands of callers.
@@ -221,7 +222,8 @@ async fn connections_given_back_in_the_silence_are_replaced() {
         options(&cluster).ssl_mode(PgSslMode::VerifyCa).ssl_root_cert_from_pem(authority.into_bytes());
     let builder = wrapper_sqlx::postgres::PoolBuilder::new(sized(3), options)
         .reach(sqlx_support::by_table(cluster.names()))
-        .set("topology_refresh", "50ms");
+        .set("topology_refresh", "50ms")
+        .set("topology_high_refresh", "50ms");
     let (pool, handle) = within("the pool", builder.connect()).await.expect("a pool");
     let mut held = join_all((0..3).map(|_| pool.acquire())).await;
     let silent = Fault::Freeze(FreezeScope::AllProcesses);

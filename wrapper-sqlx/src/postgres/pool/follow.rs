@@ -87,11 +87,11 @@ impl Lead {
         let same = self.writer.as_ref().is_some_and(|writer| writer.key == now.key);
         if same && epoch == shared.epoch() {
             if std::mem::take(&mut self.parked) {
-                shared.lead_to(now);
+                shared.lead_home(now);
             }
             return;
         }
-        shared.lead_to(now);
+        shared.lead_home(now);
         shared.mark_switch(epoch);
         let dropped = drain(pool);
         let took = shared.env.now().saturating_duration_since(published.at);
@@ -106,7 +106,7 @@ impl Lead {
         let mut readers: Vec<&HostInfo> = published.topology.readers().collect();
         shared.env.shuffle(&mut readers);
         if let Some(reader) = readers.first() {
-            shared.lead_to(reader);
+            shared.park(reader, self.writer.as_ref());
             self.parked = true;
         }
     }

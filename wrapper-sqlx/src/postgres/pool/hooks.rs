@@ -157,7 +157,7 @@ async fn after_release(
         let cause = match shared.age(&cluster, metadata.age) {
             Age::Fresh => is_done(shared, &cluster, connection).await.err(),
             Age::Suspect => match shared.prove(connection, &cluster, IDENTITY).await {
-                Ok((true, _)) => None,
+                Ok((true, _)) => is_done(shared, &cluster, connection).await.err(),
                 _ => Some(Cause::Switched),
             },
             Age::Old => Some(Cause::Switched),
@@ -169,7 +169,7 @@ async fn after_release(
     decide(&shared.hooks.after_release, connection, metadata).await
 }
 
-/// Waits until what the last user of a connection has left unfinished is done: an abandoned answer, a rollback. sqlx does
+/// Waits until what the last user of a connection has left unfinished is done, see [`Shared::settles`]. sqlx does
 /// the same next, but without a limit, and holds the connection's place meanwhile.
 async fn is_done(
     shared: &Shared,
@@ -179,7 +179,7 @@ async fn is_done(
     let epoch = cluster.writer_epoch();
     let mut topology = cluster.subscribe();
     let late = shared.env.now() + PING;
-    let mut answered = std::pin::pin!(shared.answers(connection, shared.limits.query));
+    let mut answered = std::pin::pin!(shared.settles(connection, shared.limits.query));
     let early = tokio::select! {
         biased;
         answered = &mut answered => Some(answered),
