@@ -186,7 +186,8 @@ async fn a_frozen_writer_behind_tls_holds_no_acquire_up() {
     .await;
     for (node, took, _) in &fresh {
         assert_eq!(*node, record.new_writer);
-        assert!(*took < Duration::from_millis(1500), "an acquire took {took:?}");
+        // A wait for the silent host would last until the limit of the acquire, 20 s.
+        assert!(*took < Duration::from_secs(5), "an acquire took {took:?}");
     }
     println!("acquires after the switch: {:?}", fresh.iter().map(|(_, took, _)| *took).collect::<Vec<_>>());
 

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     replaced: AtomicBool,
     /// While new connections are led to a reader: the host that they are led to when nobody follows the cluster any more.
     parked: Mutex<Option<HostInfo>>,
+    /// The following ended at such a time: connects to a reader may be under way.
+    pub(super) left_parked: AtomicBool,
 }
 
 /// How long things may take.
@@ -104,6 +106,7 @@ impl Shared {
             last: Mutex::default(),
             replaced: AtomicBool::new(false),
             parked: Mutex::default(),
+            left_parked: AtomicBool::new(false),
         }
     }
 
@@ -137,6 +140,7 @@ impl Shared {
     pub(super) fn end(&self) {
         self.ended.cancel();
         if let Some(home) = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.left_parked.store(true, Ordering::Release);
             self.lead_to(&home);
         }
         let pool = self.pool_slot().take();
