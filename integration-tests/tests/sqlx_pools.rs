@@ -88,9 +88,8 @@ async fn under_load(cluster: &LocalCluster, lose: impl AsyncFnOnce(&LocalCluster
     );
     assert_eq!(seen.demoted.load(Ordering::SeqCst), 0, "connections to a host known to be demoted");
     assert_eq!(seen.refused.load(Ordering::SeqCst), 0, "acquires that failed");
-    assert_eq!(handle.last_switch().map(|switch| switch.to.short_name().to_owned()).as_deref(), {
-        Some(cluster.instance(record.new_writer))
-    });
+    let switch = handle.last_switch().expect("switched");
+    assert_eq!(switch.to.short_name(), cluster.instance(record.new_writer));
     let kept: Vec<i64> = sqlx::query_scalar("SELECT id FROM t").fetch_all(&pool).await.expect("read");
     let kept: std::collections::BTreeSet<i64> = kept.into_iter().collect();
     let acknowledged = seen.acknowledged.lock().expect("not poisoned").clone();

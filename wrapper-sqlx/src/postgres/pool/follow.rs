@@ -39,7 +39,7 @@ pub(super) async fn follow(shared: Arc<Shared>, cluster: Arc<ClusterCore>, write
         let published = topology.borrow_and_update().clone();
         if let Some(published) = published.filter(|_| std::mem::take(&mut news)) {
             match &shared.readers {
-                None => lead.to_writer(&shared, &cluster, &pool, &published),
+                None => lead.follow_writer(&shared, &cluster, &pool, &published),
                 Some(readers) => lead_readers(&shared, &cluster, readers, &published),
             }
         }
@@ -80,7 +80,13 @@ struct Lead {
 }
 
 impl Lead {
-    fn to_writer(&mut self, shared: &Shared, cluster: &ClusterCore, pool: &PgPool, published: &Published) {
+    fn follow_writer(
+        &mut self,
+        shared: &Shared,
+        cluster: &ClusterCore,
+        pool: &PgPool,
+        published: &Published,
+    ) {
         // Read before the topology is used: a later change is followed in the next turn.
         let epoch = cluster.writer_epoch();
         let Some(now) = published.topology.writer().filter(|_| published.verified) else { return };
