@@ -170,7 +170,7 @@ async fn polled<F: Future<Output = ()>>(future: F, times: usize) -> bool {
 /// 53300: the server has no place left. Acquires wait, the monitor sees no failure, and they end when there is one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_is_waited_for() {
-    let cluster = cluster(Flavour::Aurora).max_connections(20).start().await.expect("the cluster starts");
+    let cluster = cluster(Flavour::Aurora).max_connections(100).start().await.expect("the cluster starts");
     let (pool, handle) = within("the pool", pool_of(&cluster, sized(8)).connect()).await.expect("a pool");
     // Somebody else takes every place that is left to the application.
     let direct = options(&cluster).host(&cluster.address(cluster.writer()).ip().to_string());
@@ -210,6 +210,7 @@ async fn options_and_hooks_of_the_application_are_kept() {
     let (pool, handle) = PoolBuilder::new(own, options)
         .reach(sqlx_support::by_table(cluster.names()))
         .set("topology_refresh", "50ms")
+        .set("topology_high_refresh", "50ms")
         .after_connect(move |connection| {
             connected.fetch_add(1, Ordering::SeqCst);
             Box::pin(async move {

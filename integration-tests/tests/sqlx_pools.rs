@@ -88,9 +88,8 @@ async fn under_load(cluster: &LocalCluster, lose: impl AsyncFnOnce(&LocalCluster
     );
     assert_eq!(seen.demoted.load(Ordering::SeqCst), 0, "connections to a host known to be demoted");
     assert_eq!(seen.refused.load(Ordering::SeqCst), 0, "acquires that failed");
-    assert_eq!(handle.last_switch().map(|switch| switch.to.short_name().to_owned()).as_deref(), {
-        Some(cluster.instance(record.new_writer))
-    });
+    let switch = handle.last_switch().expect("switched");
+    assert_eq!(switch.to.short_name(), cluster.instance(record.new_writer));
     let kept: Vec<i64> = sqlx::query_scalar("SELECT id FROM t").fetch_all(&pool).await.expect("read");
     let kept: std::collections::BTreeSet<i64> = kept.into_iter().collect();
     let acknowledged = seen.acknowledged.lock().expect("not poisoned").clone();
@@ -151,7 +150,8 @@ async fn a_frozen_writer_behind_tls_holds_no_acquire_up() {
         options(&cluster).ssl_mode(PgSslMode::VerifyCa).ssl_root_cert_from_pem(authority.into_bytes());
     let builder = wrapper_sqlx::postgres::PoolBuilder::new(sized(8), options)
         .reach(sqlx_support::by_table(cluster.names()))
-        .set("topology_refresh", "50ms");
+        .set("topology_refresh", "50ms")
+        .set("topology_high_refresh", "50ms");
     let (pool, handle) = within("the pool", builder.connect()).await.expect("a pool");
     let old = cluster.writer();
     // Four idle connections, four in the hands of callers.
@@ -185,7 +185,8 @@ async fn a_frozen_writer_behind_tls_holds_no_acquire_up() {
     .await;
     for (node, took, _) in &fresh {
         assert_eq!(*node, record.new_writer);
-        assert!(*took < Duration::from_millis(1500), "an acquire took {took:?}");
+        // A wait for the silent host would last until the limit of the acquire, 20 s.
+        assert!(*took < Duration::from_secs(5), "an acquire took {took:?}");
     }
     println!("acquires after the switch: {:?}", fresh.iter().map(|(_, took, _)| *took).collect::<Vec<_>>());
 
@@ -221,7 +222,8 @@ async fn connections_given_back_in_the_silence_are_replaced() {
         options(&cluster).ssl_mode(PgSslMode::VerifyCa).ssl_root_cert_from_pem(authority.into_bytes());
     let builder = wrapper_sqlx::postgres::PoolBuilder::new(sized(3), options)
         .reach(sqlx_support::by_table(cluster.names()))
-        .set("topology_refresh", "50ms");
+        .set("topology_refresh", "50ms")
+        .set("topology_high_refresh", "50ms");
     let (pool, handle) = within("the pool", builder.connect()).await.expect("a pool");
     let mut held = join_all((0..3).map(|_| pool.acquire())).await;
     let silent = Fault::Freeze(FreezeScope::AllProcesses);

@@ -198,7 +198,11 @@ mod tests {
         let gate = CancellationToken::new();
         let wait = || {
             let gate = gate.clone();
-            slot.run(move |_| async move { Ok(gate.cancelled_owned().await) }.boxed())
+            let waits = async move {
+                gate.cancelled_owned().await;
+                Ok(())
+            };
+            slot.run(move |_| waits.boxed())
         };
         let (mut first, mut second) = (Box::pin(wait()), Box::pin(wait()));
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());

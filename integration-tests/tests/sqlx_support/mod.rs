@@ -99,13 +99,10 @@ pub(crate) async fn connections_at(cluster: &LocalCluster, node: NodeId) -> u64 
 }
 
 /// Fails the test instead of hanging.
-#[track_caller]
-pub(crate) fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
-    async move {
-        match tokio::time::timeout(LIMIT, future).await {
-            Ok(value) => value,
-            Err(_) => panic!("{what} did not end within {LIMIT:?}"),
-        }
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(LIMIT, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not end within {LIMIT:?}"),
     }
 }
 

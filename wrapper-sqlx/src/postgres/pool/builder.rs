@@ -296,7 +296,7 @@ fn make_core(own: Own, options: &PgConnectOptions) -> Result<(ConnectorCore, Sql
         ));
     }
     if !settings.is_given("topology_refresh") {
-        settings.topology_refresh = REFRESH;
+        settings.topology_refresh = REFRESH.max(settings.topology_high_refresh);
     }
     let driver = SqlxPgDriver::new(options.clone()).with_reach(reach);
     let core = ConnectorCore::new(ConnectorParts {

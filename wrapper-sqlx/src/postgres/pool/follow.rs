@@ -39,7 +39,7 @@ pub(super) async fn follow(shared: Arc<Shared>, cluster: Arc<ClusterCore>, write
         let published = topology.borrow_and_update().clone();
         if let Some(published) = published.filter(|_| std::mem::take(&mut news)) {
             match &shared.readers {
-                None => lead.to_writer(&shared, &cluster, &pool, &published),
+                None => lead.follow_writer(&shared, &cluster, &pool, &published),
                 Some(readers) => lead_readers(&shared, &cluster, readers, &published),
             }
         }
@@ -80,18 +80,24 @@ struct Lead {
 }
 
 impl Lead {
-    fn to_writer(&mut self, shared: &Shared, cluster: &ClusterCore, pool: &PgPool, published: &Published) {
+    fn follow_writer(
+        &mut self,
+        shared: &Shared,
+        cluster: &ClusterCore,
+        pool: &PgPool,
+        published: &Published,
+    ) {
         // Read before the topology is used: a later change is followed in the next turn.
         let epoch = cluster.writer_epoch();
         let Some(now) = published.topology.writer().filter(|_| published.verified) else { return };
         let same = self.writer.as_ref().is_some_and(|writer| writer.key == now.key);
         if same && epoch == shared.epoch() {
             if std::mem::take(&mut self.parked) {
-                shared.lead_to(now);
+                shared.lead_home(now);
             }
             return;
         }
-        shared.lead_to(now);
+        shared.lead_home(now);
         shared.mark_switch(epoch);
         let dropped = drain(pool);
         let took = shared.env.now().saturating_duration_since(published.at);
@@ -106,7 +112,7 @@ impl Lead {
         let mut readers: Vec<&HostInfo> = published.topology.readers().collect();
         shared.env.shuffle(&mut readers);
         if let Some(reader) = readers.first() {
-            shared.lead_to(reader);
+            shared.park(reader, self.writer.as_ref());
             self.parked = true;
         }
     }

@@ -4,6 +4,7 @@
 //! A connection that is of no use is replaced in its place instead of being refused: see `open`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::PgConnection;
@@ -16,6 +17,7 @@ use wrapper_core::topology::HostStatus;
 use super::open::Cause;
 use super::shared::{Age, Shared};
 use super::user_hooks::decide;
+use crate::postgres::text;
 
 /// How long an idle connection may take to answer before it is handed out.
 const PING: Duration = Duration::from_millis(500);
@@ -43,7 +45,12 @@ pub(super) fn install(options: PgPoolOptions, shared: &Arc<Shared>) -> PgPoolOpt
 }
 
 async fn after_connect(shared: &Shared, connection: &mut PgConnection) -> sqlx::Result<()> {
-    let Some(cluster) = shared.cluster() else { return shared.hooks.after_connect(connection).await };
+    let Some(cluster) = shared.cluster() else {
+        if shared.left_parked.load(Ordering::Acquire) && is_reader(connection).await? {
+            return Err(sqlx::Error::Io(std::io::Error::other("the connect had been led to a reader")));
+        }
+        return shared.hooks.after_connect(connection).await;
+    };
     let epoch = cluster.writer_epoch();
     match shared.prove(connection, &cluster, shared.limits.query).await {
         Ok((true, status)) => {
@@ -64,6 +71,13 @@ async fn after_connect(shared: &Shared, connection: &mut PgConnection) -> sqlx::
     // Dropped rather than closed: over TLS a close waits for the other side.
     drop(std::mem::replace(connection, fresh));
     Ok(())
+}
+
+/// Whether a host that nobody follows any more is a reader, by its own word. The acquire's time limit is this one's too.
+async fn is_reader(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    let (answer, _) =
+        text::ask(connection, "SELECT pg_catalog.pg_is_in_recovery() AS reader".to_owned()).await?;
+    Ok(answer.get(0, "reader") == Some("t"))
 }
 
 /// Plans the next reader. Of several connects at once, which all began with one plan, each but the first is led to its
@@ -157,7 +171,7 @@ async fn after_release(
         let cause = match shared.age(&cluster, metadata.age) {
             Age::Fresh => is_done(shared, &cluster, connection).await.err(),
             Age::Suspect => match shared.prove(connection, &cluster, IDENTITY).await {
-                Ok((true, _)) => None,
+                Ok((true, _)) => is_done(shared, &cluster, connection).await.err(),
                 _ => Some(Cause::Switched),
             },
             Age::Old => Some(Cause::Switched),
@@ -169,7 +183,7 @@ async fn after_release(
     decide(&shared.hooks.after_release, connection, metadata).await
 }
 
-/// Waits until what the last user of a connection has left unfinished is done: an abandoned answer, a rollback. sqlx does
+/// Waits until what the last user of a connection has left unfinished is done, see [`Shared::settles`]. sqlx does
 /// the same next, but without a limit, and holds the connection's place meanwhile.
 async fn is_done(
     shared: &Shared,
@@ -179,7 +193,7 @@ async fn is_done(
     let epoch = cluster.writer_epoch();
     let mut topology = cluster.subscribe();
     let late = shared.env.now() + PING;
-    let mut answered = std::pin::pin!(shared.answers(connection, shared.limits.query));
+    let mut answered = std::pin::pin!(shared.settles(connection, shared.limits.query));
     let early = tokio::select! {
         biased;
         answered = &mut answered => Some(answered),

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use wrapper_core::cluster::ClusterCore;
+use wrapper_core::dialect::Phase;
 use wrapper_core::env::Deadline;
 use wrapper_core::host::{HostInfo, HostKey};
 use wrapper_core::topology::HostStatus;
@@ -18,7 +19,7 @@ use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 use super::lent;
 use super::shared::Shared;
 use crate::postgres::connect;
-use crate::postgres::error::{into_sqlx, map_error};
+use crate::postgres::error::{classify, into_sqlx, map_error};
 
 /// After a failed attempt; with jitter, so that the connections of a pool do not march in step.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -59,6 +60,13 @@ impl Shared {
     pub(super) async fn answers(&self, connection: &mut PgConnection, limit: Duration) -> bool {
         let ping = async { connection.ping().await.map_err(map_error) };
         Deadline::after(limit, "a ping").run("a ping", ping).await.is_ok()
+    }
+
+    /// Whether what the last user of a connection has left unfinished is done within `limit`: the rest of an abandoned
+    /// answer, a rollback. A transaction that is open then is rolled back: sqlx forgets one whose BEGIN was abandoned.
+    pub(super) async fn settles(&self, connection: &mut PgConnection, limit: Duration) -> bool {
+        let settle = async { settle(connection).await.map_err(map_error) };
+        Deadline::after(limit, "a release").run("settling a connection", settle).await.is_ok()
     }
 
     /// Opens a connection to a host of the pool's role and proves that it has it; waits for the cluster to have one.
@@ -202,6 +210,28 @@ impl Shared {
         }
         Ok(connection)
     }
+}
+
+/// How many abandoned statements may have failed on a connection that is given back.
+const ABANDONED: u32 = 8;
+
+async fn settle(connection: &mut PgConnection) -> sqlx::Result<()> {
+    for _ in 0..ABANDONED {
+        // An empty statement begins nothing, and no statistics count it; sqlx says by its error that no transaction is
+        // open, which it tells in no other way.
+        match connection.begin_with("").await {
+            Ok(transaction) => return transaction.rollback().await,
+            Err(sqlx::Error::BeginFailed | sqlx::Error::InvalidSavePointStatement) => return Ok(()),
+            // The answer to an abandoned statement.
+            Err(error) if classify(&error, Phase::Session) != ErrorClass::Network && is_servers(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(sqlx::Error::Protocol("too many abandoned statements have failed".to_owned()))
+}
+
+fn is_servers(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(_))
 }
 
 fn no_longer() -> Error {

@@ -45,6 +45,10 @@ pub(super) struct Shared {
     last: Mutex<Option<PoolSwitch>>,
     /// Whether a connection of the pool was ever replaced in its place: only then its age may be too high.
     replaced: AtomicBool,
+    /// While new connections are led to a reader: the host that they are led to when nobody follows the cluster any more.
+    parked: Mutex<Option<HostInfo>>,
+    /// The following ended at such a time: connects to a reader may be under way.
+    pub(super) left_parked: AtomicBool,
 }
 
 /// How long things may take.
@@ -101,6 +105,8 @@ impl Shared {
             switch: Mutex::new(Switch { at: None, epoch: cluster.writer_epoch() }),
             last: Mutex::default(),
             replaced: AtomicBool::new(false),
+            parked: Mutex::default(),
+            left_parked: AtomicBool::new(false),
         }
     }
 
@@ -133,6 +139,10 @@ impl Shared {
     /// The pool is followed no longer; waits of its hooks end.
     pub(super) fn end(&self) {
         self.ended.cancel();
+        if let Some(home) = self.parked.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.left_parked.store(true, Ordering::Release);
+            self.lead_to(&home);
+        }
         let pool = self.pool_slot().take();
         drop(pool);
     }
@@ -158,6 +168,18 @@ impl Shared {
     /// New connections of the pool lead to `host`.
     pub(super) fn lead_to(&self, host: &HostInfo) {
         let _ = self.change_options(|options| self.reach.options(host, options));
+    }
+
+    /// New connections of a writer pool lead to a reader for the time being; `home` is the last known writer.
+    pub(super) fn park(&self, reader: &HostInfo, home: Option<&HostInfo>) {
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = home.cloned();
+        self.lead_to(reader);
+    }
+
+    /// New connections of a writer pool lead to the writer.
+    pub(super) fn lead_home(&self, writer: &HostInfo) {
+        *self.parked.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lead_to(writer);
     }
 
     /// From now on every connection that is older than this moment is refused.
