@@ -209,9 +209,9 @@ async fn a_connect_that_cannot_be_says_why() {
     let error = failed(within("the connect", nowhere.connect()).await, "an unknown host");
     assert!(error.to_string().contains("nowhere.example.com"), "{error}");
 
-    let clear = with("enable_cleartext_plugin", "true").build().err().expect("refused");
+    let clear = with("enable_cleartext_plugin", "true").build().expect_err("refused");
     assert!(clear.kind() == ErrorKind::Config && clear.to_string().contains("clear text"), "{clear}");
-    let keepalive = with("tcp_keepalive_interval", "5").build().err().expect("refused");
+    let keepalive = with("tcp_keepalive_interval", "5").build().expect_err("refused");
     assert!(keepalive.to_string().contains("mysql_async"), "{keepalive}");
 
     let from_opts = Connector::from_opts(cluster.app_config(cluster.writer())).expect("valid");

@@ -81,7 +81,11 @@ async fn the_name_is_verified_though_an_address_is_dialled() {
 
     let plain = builder_of().start().await.expect("the cluster starts");
     let with = |mode: &str| {
-        builder(&plain, &plain.cluster_endpoint()).set("plugins", "").set("ssl_mode", mode).build().expect("valid")
+        builder(&plain, &plain.cluster_endpoint())
+            .set("plugins", "")
+            .set("ssl_mode", mode)
+            .build()
+            .expect("valid")
     };
     assert!(!connected(&with("preferred")).await.is_secure());
     let error = failed(within("the connect", with("required").connect()).await, "TLS that is not there");

@@ -37,7 +37,7 @@ async fn a_pool_can_be_closed_in_the_middle_of_a_failover() {
     within("the close", pool.close()).await;
     assert!(began.elapsed() < Duration::from_secs(2), "the close took {:?}", began.elapsed());
     for acquired in within("the acquires", waiting).await.expect("no panic") {
-        let error = acquired.err().expect("the pool is closed");
+        let error = acquired.expect_err("the pool is closed");
         assert!(matches!(error, sqlx::Error::PoolClosed | sqlx::Error::Io(_)), "{error}");
     }
     until("the following ends", async || !handle.is_following()).await;

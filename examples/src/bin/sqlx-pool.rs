@@ -6,6 +6,7 @@
 //! ```
 //!
 //! On a cluster of yours the program makes and drops a table `sqlx_pool_example`; fail the cluster over while it runs.
+#![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; this program waits in real time")]
 
 use std::error::Error;
 use std::sync::Arc;

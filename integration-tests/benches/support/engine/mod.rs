@@ -110,6 +110,7 @@ pub(crate) trait Client: Writes {
 }
 
 /// Runs a bench on the cluster that `--engine` names.
+#[allow(unused_macros, reason = "each bench has this module, and not each runs on both engines")]
 macro_rules! on_engine {
     ($arguments:expr, $($run:tt)+) => {{
         let arguments: &$crate::support::Arguments = $arguments;
@@ -120,6 +121,7 @@ macro_rules! on_engine {
         }
     }};
 }
+#[allow(unused_imports, reason = "as above")]
 pub(crate) use on_engine;
 
 /// The verbs of a cluster: both kinds have the same, and no trait of their own.
