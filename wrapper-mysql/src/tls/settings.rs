@@ -17,7 +17,9 @@ pub enum TlsMode {
     Preferred,
     /// TLS; the certificate is not verified.
     Required,
-    /// TLS with a certificate of a trusted authority, for whatever host.
+    /// TLS with a certificate of a trusted authority. The driver means to let any host name pass then, but as of 0.37.1
+    /// with rustls 0.23 it does not recognise that case: the name is verified too, as for
+    /// [`VerifyIdentity`](Self::VerifyIdentity).
     VerifyCa,
     /// TLS with a certificate of a trusted authority for this host. The default for RDS host names.
     VerifyIdentity,
