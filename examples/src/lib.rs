@@ -48,3 +48,8 @@ pub fn simulated_mysql(cluster: &SimCluster, host: &str) -> wrapper_mysql::Conne
         .set("ssl_mode", "disabled")
         .environment(Environment::builder().resolver(TableResolver(cluster.names().clone())).build())
 }
+
+/// The examples of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;

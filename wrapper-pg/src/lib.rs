@@ -50,8 +50,3 @@ pub use tokio_postgres::{Column, Config, IsolationLevel, Row, SimpleQueryMessage
 pub use wrapper_core as core;
 pub use wrapper_core::{Error, ErrorKind, Result, RetryAdvice, TransactionOutcome};
 pub use wrapper_plugins as plugins;
-
-/// The examples of the README, compiled.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;

@@ -41,8 +41,8 @@
 //! # What is not protected
 //!
 //! * `try_acquire` runs no hooks, so it may give an older connection between the monitor's answer that shows a new writer
-//!   and the moment when the idle connections were thrown out ([`postgres::PoolSwitch::took`]: some 0.1 ms); nor does it
-//!   notice a connection that has died since.
+//!   and the moment when the idle connections were thrown out ([`postgres::PoolSwitch::took`]: 1 to 11 ms in
+//!   unoptimised tests on a loaded machine); nor does it notice a connection that has died since.
 //! * A connection that is in use when its host loses the role stays in use; it is replaced when it comes back.
 //! * The cluster's own hosts only: a pool with a `parent` pool is none that this crate can follow.
 //! * What sqlx closes on its own account (`max_lifetime`, `idle_timeout`, `Pool::close`) it closes politely, and over TLS
