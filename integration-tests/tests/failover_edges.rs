@@ -8,7 +8,7 @@ mod faults;
 
 use std::time::{Duration, Instant};
 
-use common::{builder, connector, within};
+use common::{builder, connector, on_each, within};
 use faults::{Events, SLACK, cluster, end, node_of, truth_of, until};
 use integration_tests::local::Truth;
 use integration_tests::{Cut, Flavour};
@@ -19,7 +19,11 @@ use wrapper_pg::{ErrorKind, RetryAdvice, TransactionOutcome};
 /// when the cluster is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failover_that_reaches_nothing_ends_in_its_time() {
-    let cluster = cluster(Flavour::Aurora).with_proxy(true).start().await.expect("the cluster starts");
+    on_each([Flavour::Aurora, Flavour::MultiAz], a_failover_that_reaches_nothing_ends_in_its_time_on).await;
+}
+
+async fn a_failover_that_reaches_nothing_ends_in_its_time_on(flavour: Flavour) {
+    let cluster = cluster(flavour).with_proxy(true).start().await.expect("the cluster starts");
     let connector = builder(&cluster, &cluster.cluster_endpoint())
         .set("failover_timeout", "2s")
         .set("failure_detection_time", "300ms")
@@ -105,11 +109,16 @@ async fn a_connect_that_breaks_ends_on_another_host() {
 /// leads to the new writer, outside and inside a transaction.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_a_demoted_writer_refuses_leads_to_the_new_one() {
-    let cluster = cluster(Flavour::Aurora)
-        .dns_lag(Duration::from_secs(3600))
-        .start()
-        .await
-        .expect("the cluster starts");
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        a_write_that_a_demoted_writer_refuses_leads_to_the_new_one_on,
+    )
+    .await;
+}
+
+async fn a_write_that_a_demoted_writer_refuses_leads_to_the_new_one_on(flavour: Flavour) {
+    let cluster =
+        cluster(flavour).dns_lag(Duration::from_secs(3600)).start().await.expect("the cluster starts");
     let admin = cluster.connect_app(cluster.writer()).await.expect("connected");
     admin.batch_execute("CREATE TABLE t (id int)").await.expect("created");
     let [to, _] = cluster.readers();
@@ -144,7 +153,15 @@ async fn a_write_that_a_demoted_writer_refuses_leads_to_the_new_one() {
 /// Scenario 16: a write in the user's own READ ONLY transaction on a healthy writer passes unchanged.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_in_a_read_only_transaction_is_the_users_own_error() {
-    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        a_write_in_a_read_only_transaction_is_the_users_own_error_on,
+    )
+    .await;
+}
+
+async fn a_write_in_a_read_only_transaction_is_the_users_own_error_on(flavour: Flavour) {
+    let cluster = cluster(flavour).start().await.expect("the cluster starts");
     let events = Events::default();
     let connector =
         builder(&cluster, &cluster.cluster_endpoint()).observer(events.clone()).build().expect("valid");

@@ -7,10 +7,10 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use common::{builder, within};
+use common::{builder, on_each, within};
 use futures_util::StreamExt;
-use integration_tests::{Cut, Fault, FreezeScope, LocalCluster};
-use support::{END, Events, SLACK, aurora, ended, failed, rows, until, watchful};
+use integration_tests::{Cut, Fault, Flavour, FreezeScope, LocalCluster};
+use support::{END, Events, SLACK, aurora, ended, failed, rows, started, until, watchful};
 use wrapper_core::observe::Event;
 use wrapper_pg::{ConnectorBuilder, ErrorKind, TransactionOutcome};
 
@@ -125,7 +125,11 @@ async fn after_all_hosts_were_silent_new_connections_work() {
 /// whole downtime is detection plus one search.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_writer_is_left_for_the_promoted_one() {
-    let cluster = aurora().await;
+    on_each([Flavour::Aurora, Flavour::MultiAz], a_frozen_writer_is_left_for_the_promoted_one_on).await;
+}
+
+async fn a_frozen_writer_is_left_for_the_promoted_one_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
     cluster.set_promotion_time(Duration::ZERO..=Duration::ZERO);
     let events = Events::default();
     let connector = measured(&cluster).observer(events.clone()).build().expect("valid");
@@ -166,8 +170,8 @@ async fn a_frozen_writer_is_left_for_the_promoted_one() {
     assert_eq!(connector.reports()[0].cause_kind, "host_silent", "{}", connector.reports()[0]);
     assert!(gap <= Duration::from_millis(1800) + SLACK, "downtime {gap:?}");
     let name: String =
-        client.query_one_scalar("SELECT aurora_db_instance_identifier()", &[]).await.expect("answered");
-    assert_eq!(name, cluster.instance(record.new_writer));
+        client.query_one_scalar("SELECT current_setting('cluster_name')", &[]).await.expect("answered");
+    assert_eq!(cluster.node_named(&name), Some(record.new_writer));
     drop(client);
     ended(&connector).await;
     cluster.thaw(old).await.expect("thawed");
@@ -177,7 +181,11 @@ async fn a_frozen_writer_is_left_for_the_promoted_one() {
 /// its call says nothing about the host: no failover, no verdict, the connection stays in use.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_queries_and_dropped_calls_are_no_failures() {
-    let cluster = aurora().await;
+    on_each([Flavour::Aurora, Flavour::MultiAz], slow_queries_and_dropped_calls_are_no_failures_on).await;
+}
+
+async fn slow_queries_and_dropped_calls_are_no_failures_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
     let events = Events::default();
     let connector = builder(&cluster, &cluster.cluster_endpoint())
         .set("failure_detection_time", "100ms")

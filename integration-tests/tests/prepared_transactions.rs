@@ -5,9 +5,9 @@
 mod common;
 mod support;
 
-use common::within;
-use integration_tests::{Cut, LocalCluster};
-use support::{aurora, ended, failed, rows, rows_on, until, watchful};
+use common::{on_each, within};
+use integration_tests::{Cut, Flavour, LocalCluster};
+use support::{aurora, ended, failed, rows, rows_on, started, until, watchful};
 use wrapper_pg::{ErrorKind, TransactionOutcome};
 
 /// The transactions that the writer holds prepared.
@@ -21,7 +21,11 @@ async fn prepared(cluster: &LocalCluster) -> Vec<String> {
 /// One that was open and not yet prepared is rolled back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_transaction_is_there_on_the_new_writer() {
-    let cluster = aurora().await;
+    on_each([Flavour::Aurora, Flavour::MultiAz], a_prepared_transaction_is_there_on_the_new_writer_on).await;
+}
+
+async fn a_prepared_transaction_is_there_on_the_new_writer_on(flavour: Flavour) {
+    let cluster = started(flavour).await;
     let connector = watchful(&cluster).build().expect("valid");
     let preparing = within("the connect", connector.connect()).await.expect("connected");
     let open = within("the connect", connector.connect()).await.expect("connected");

@@ -8,7 +8,7 @@ mod faults;
 
 use std::time::{Duration, Instant};
 
-use common::{builder, within};
+use common::{builder, on_each, within};
 use faults::{SLACK, cluster, end, node_of, truth_of};
 use integration_tests::local::Truth;
 use integration_tests::{Cut, Flavour, LocalCluster};
@@ -29,7 +29,15 @@ fn connector(cluster: &LocalCluster, host: &str, mode: Option<&str>) -> Connecto
 /// which is all that is left; when readers are back it stays where it is until it must move.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reader_is_replaced_by_a_reader_and_then_by_the_writer() {
-    let cluster = cluster(Flavour::Aurora).with_proxy(true).start().await.expect("the cluster starts");
+    on_each(
+        [Flavour::Aurora, Flavour::MultiAz],
+        a_lost_reader_is_replaced_by_a_reader_and_then_by_the_writer_on,
+    )
+    .await;
+}
+
+async fn a_lost_reader_is_replaced_by_a_reader_and_then_by_the_writer_on(flavour: Flavour) {
+    let cluster = cluster(flavour).with_proxy(true).start().await.expect("the cluster starts");
     let connector = connector(&cluster, &cluster.reader_endpoint(), None);
     let client = within("the connect", connector.connect()).await.expect("connected");
     let mut lost = Vec::new();
@@ -92,7 +100,11 @@ async fn listen_survives_a_stay_on_a_reader() {
 /// Scenario 18: `reader-or-writer` on the writer endpoint: any live host, while nobody is promoted.
 #[tokio::test(flavor = "multi_thread")]
 async fn reader_or_writer_takes_any_live_host() {
-    let cluster = cluster(Flavour::Aurora).with_proxy(true).start().await.expect("the cluster starts");
+    on_each([Flavour::Aurora, Flavour::MultiAz], reader_or_writer_takes_any_live_host_on).await;
+}
+
+async fn reader_or_writer_takes_any_live_host_on(flavour: Flavour) {
+    let cluster = cluster(flavour).with_proxy(true).start().await.expect("the cluster starts");
     let connector = connector(&cluster, &cluster.cluster_endpoint(), Some("reader-or-writer"));
     let client = within("the connect", connector.connect()).await.expect("connected");
     assert_eq!(truth_of(&cluster, &client).await, Truth::Writer);
@@ -108,8 +120,12 @@ async fn reader_or_writer_takes_any_live_host() {
 /// own word, whichever node was promoted: from the writer, and from a reader that may have become the writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn strict_reader_ends_on_a_reader_after_a_promotion() {
+    on_each([Flavour::Aurora, Flavour::MultiAz], strict_reader_ends_on_a_reader_after_a_promotion_on).await;
+}
+
+async fn strict_reader_ends_on_a_reader_after_a_promotion_on(flavour: Flavour) {
     for endpoint in [LocalCluster::cluster_endpoint, LocalCluster::reader_endpoint] {
-        let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+        let cluster = cluster(flavour).start().await.expect("the cluster starts");
         let connector = connector(&cluster, &endpoint(&cluster), Some("strict-reader"));
         let client = within("the connect", connector.connect()).await.expect("connected");
         let stood_on = node_of(&cluster, &client).await;
@@ -135,7 +151,12 @@ async fn strict_reader_ends_on_a_reader_after_a_promotion() {
 /// Scenario 20: `strict-reader`, and the writer returns as the writer: the session ends on a reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn strict_reader_ends_on_a_reader_when_the_writer_returns() {
-    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    on_each([Flavour::Aurora, Flavour::MultiAz], strict_reader_ends_on_a_reader_when_the_writer_returns_on)
+        .await;
+}
+
+async fn strict_reader_ends_on_a_reader_when_the_writer_returns_on(flavour: Flavour) {
+    let cluster = cluster(flavour).start().await.expect("the cluster starts");
     let connector = connector(&cluster, &cluster.cluster_endpoint(), Some("strict-reader"));
     let client = within("the connect", connector.connect()).await.expect("connected");
     let writer = cluster.writer();

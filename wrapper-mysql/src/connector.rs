@@ -78,7 +78,14 @@ impl Connector {
     /// # Errors
     /// A configuration error.
     pub fn from_opts(opts: impl Into<Opts>) -> Result<Self> {
-        ConnectorBuilder::new().opts(opts).build()
+        Self::builder_from_opts(opts).build()
+    }
+
+    /// Starts a typed configuration from the driver's own options, with their host, user, password and all else.
+    pub fn builder_from_opts(opts: impl Into<Opts>) -> ConnectorBuilder {
+        let opts = opts.into();
+        let builder = ConnectorBuilder::new().host_and_port(opts.ip_or_hostname(), opts.tcp_port());
+        ConnectorBuilder { opts, ..builder }
     }
 
     /// Starts a typed configuration with the host to connect to.
@@ -191,14 +198,6 @@ impl ConnectorBuilder {
     /// Adds a host with its port.
     pub fn host_and_port(mut self, host: &str, port: u16) -> Self {
         self.settings = self.settings.host_and_port(host, port);
-        self
-    }
-
-    /// Starts from the driver's own options; their host is added.
-    pub fn opts(mut self, opts: impl Into<Opts>) -> Self {
-        let opts = opts.into();
-        self.settings = self.settings.host_and_port(opts.ip_or_hostname(), opts.tcp_port());
-        self.opts = opts;
         self
     }
 

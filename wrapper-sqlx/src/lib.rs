@@ -41,12 +41,14 @@
 //! # What is not protected
 //!
 //! * `try_acquire` runs no hooks, so it may give an older connection between the monitor's answer that shows a new writer
-//!   and the moment when the idle connections were thrown out ([`postgres::PoolSwitch::took`]: 1 to 11 ms in
-//!   unoptimised tests on a loaded machine); nor does it notice a connection that has died since.
+//!   and the moment when the idle connections were thrown out ([`postgres::PoolSwitch::took`]: 0.5 to 4 ms in
+//!   unoptimised tests); nor does it notice a connection that has died since.
 //! * A connection that is in use when its host loses the role stays in use; it is replaced when it comes back.
 //! * The cluster's own hosts only: a pool with a `parent` pool is none that this crate can follow.
 //! * What sqlx closes on its own account (`max_lifetime`, `idle_timeout`, `Pool::close`) it closes politely, and over TLS
 //!   waits for the other side without a limit.
+//! * sqlx's own connect that a stopping server ends in the middle of the login fails its acquire with `sqlx::Error::Io`;
+//!   sqlx tries again only where it was refused. The next acquire waits for the new writer.
 //! * sqlx's own connect, when it is refused, tells nobody: an empty pool learns of a failover from the monitor, at the
 //!   latest after `topology_refresh` (1 s).
 //!

@@ -29,8 +29,6 @@ pub(crate) struct Lane {
     /// Goes from connection to connection.
     prepared: Statement,
     next: i64,
-    /// The driver's own traits read outside of the library's calls: what they leave, only the next call finds lost.
-    borrows: bool,
 }
 
 async fn open(connector: &Connector) -> Conn {
@@ -55,12 +53,7 @@ impl Lane {
             .expect("the configuration is valid");
         let mut conn = open(&connector).await;
         let prepared = conn.prep("SELECT ? AS id").await.expect("prepared");
-        Self { gate, connector, conn, prepared, next: number * 1_000_000, borrows: false }
-    }
-
-    /// Lets a connection be discarded at its first use: for the driver's own traits.
-    pub(crate) fn borrowing(self) -> Self {
-        Self { borrows: true, ..self }
+        Self { gate, connector, conn, prepared, next: number * 1_000_000 }
     }
 
     /// Nothing of all that was dropped is left in the library.
@@ -96,12 +89,6 @@ impl Session for Lane {
     }
 
     async fn check(&mut self, id: i64) -> Result<bool, String> {
-        if self.borrows
-            && let Err(error) = self.conn.ping().await
-            && !self.conn.is_disconnected()
-        {
-            return Err(format!("the first call fails, and the connection is not discarded: {error}"));
-        }
         if self.conn.is_disconnected() {
             let error = self.conn.ping().await.err().ok_or("a discarded connection answers")?;
             return match error.class() {

@@ -51,11 +51,8 @@ async fn halves(cluster: &MySqlCluster) -> Vec<i64> {
 async fn every_method_between_any_two_packets() {
     let cluster = cluster().await;
     let began = Instant::now();
-    let mut lanes = [
-        Lane::start(&cluster, 1).await,
-        Lane::start(&cluster, 2).await.borrowing(),
-        Lane::start(&cluster, 3).await,
-    ];
+    let mut lanes =
+        [Lane::start(&cluster, 1).await, Lane::start(&cluster, 2).await, Lane::start(&cluster, 3).await];
     let [one, two, three] = &mut lanes;
     let (conn, traits, transaction) = tokio::join!(
         one.go_through(operations::CONN),

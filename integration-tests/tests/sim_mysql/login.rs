@@ -7,6 +7,8 @@ use mysql_async::{Conn, Error, OptsBuilder, SslOpts};
 use crate::{code, mysql, options};
 
 fn secured(cluster: &SimCluster, options: OptsBuilder) -> OptsBuilder {
+    // The driver takes the one of the process; with two compiled in, as all features have it, there is none by itself.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let authority = cluster.ca_pem().unwrap().as_bytes().to_vec();
     let tls = SslOpts::default().with_disable_built_in_roots(true).with_root_certs(vec![authority.into()]);
     options.ssl_opts(Some(tls))

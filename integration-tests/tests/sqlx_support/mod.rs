@@ -27,6 +27,9 @@ pub(crate) fn cluster(flavour: Flavour) -> Builder {
 
 /// The same with TLS; and the certificate authority, in PEM.
 pub(crate) fn cluster_with_tls(flavour: Flavour) -> (Builder, String) {
+    // For `verify-ca` sqlx asks for the provider of the process, and with two compiled in, as all features have it, there is
+    // none by itself.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let names = ["*.cxyz.us-east-2.rds.amazonaws.com", "shop.cluster-cxyz.us-east-2.rds.amazonaws.com"];
     let made = rcgen::generate_simple_self_signed(names.map(str::to_owned)).expect("a certificate");
     let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());

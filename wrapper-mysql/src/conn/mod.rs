@@ -99,7 +99,7 @@ impl Conn {
     /// Whether the connection is known to be unusable: closed, broken, or leading to a demoted writer. With failover on,
     /// the next call switches the session all the same.
     pub fn is_disconnected(&self) -> bool {
-        self.session.is_closed()
+        self.lent.as_ref().is_some_and(Lent::is_broken) || self.session.is_closed()
     }
 
     /// Ends the session: the server is told as far as that needs no waiting, and the socket is closed.

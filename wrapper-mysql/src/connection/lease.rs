@@ -349,6 +349,11 @@ impl Lent {
         self.conn.as_deref_mut()
     }
 
+    /// Whether it will not go back: a request on it was given up in the middle, or it was lost.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.conn.as_ref().is_none_or(|conn| conn.is_disconnected())
+    }
+
     pub(crate) fn connection(&self) -> &Arc<MysqlConnection> {
         &self.connection
     }
@@ -370,8 +375,7 @@ impl Lent {
             None => self.connection.lost_before_sending(operation).with_outcome(lost),
         };
         let mapped = mapped.with_operation(operation).with_host(self.connection.host.key.to_string());
-        let dead = self.conn.as_ref().is_none_or(|conn| conn.is_disconnected());
-        if dead || mapped.class() == ErrorClass::Network {
+        if self.is_broken() || mapped.class() == ErrorClass::Network {
             self.lose(mapped.clone());
         } else {
             self.connection.status.set_stale();

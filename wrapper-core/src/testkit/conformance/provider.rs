@@ -1,7 +1,9 @@
 //! What every host list provider keeps.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -165,8 +167,24 @@ async fn dead(rig: &dyn ProviderRig, refresh: bool) -> Checked {
     })
 }
 
+/// Whether the driver itself gives a connection up whose call was dropped in flight: then that is no fault of a provider's.
+async fn driver_discards(rig: &dyn ProviderRig) -> Result<bool, String> {
+    // An answer may be there at once; what happens to a call in flight shows only when it is not.
+    for _ in 0..10 {
+        let connection = open(rig, None).await?;
+        let mut ping = connection.ping(ample());
+        let waits = poll_fn(|cx| Poll::Ready(ping.as_mut().poll(cx).is_pending())).await;
+        drop(ping);
+        if waits {
+            return Ok(connection.is_closed());
+        }
+    }
+    Ok(false)
+}
+
 async fn cancelled(rig: &dyn ProviderRig, refresh: bool) -> Checked {
     let provider = rig.provider();
+    let discards = driver_discards(rig).await?;
     let wanted = refreshed(rig).await?;
     let found = enumerate_cancellations(
         async || open(rig, None).await,
@@ -178,7 +196,10 @@ async fn cancelled(rig: &dyn ProviderRig, refresh: bool) -> Checked {
             }
         },
         async |connection, _| {
-            let connection = connection?;
+            let mut connection = connection?;
+            if discards && connection.is_closed() {
+                connection = open(rig, None).await?;
+            }
             ensure(!connection.is_closed(), || "the connection is closed".to_owned())?;
             let status = provider.status(&*connection, ample()).await.map_err(|error| error.to_string())?;
             let topology =
