@@ -14,7 +14,8 @@ use integration_tests::{Fault, Flavour, FreezeScope, NodeId};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
 use sqlx_support::{
-    LIMIT, cluster, connections_at, end, known_writer, node_of, options, pool_of, sized, sql, until, within,
+    LIMIT, cluster, connections_at, end, known_writer, node_of, options, polled, pool_of, sized, sql, until,
+    within,
 };
 use wrapper_sqlx::ErrorKind;
 use wrapper_sqlx::postgres::{MONITOR_APPLICATION_NAME, PoolBuilder};
@@ -147,24 +148,6 @@ async fn a_cancelled_begin_leaves_a_clean_session() {
     }
     assert!(polls > 4, "the whole took {polls} polls");
     end(handle).await;
-}
-
-/// Polls `future` at most `times` times, each time when it was woken, and drops it; whether it has ended.
-async fn polled<F: Future<Output = ()>>(future: F, times: usize) -> bool {
-    let mut future = std::pin::pin!(future);
-    let mut left = times;
-    std::future::poll_fn(|cx| {
-        if left == 0 {
-            return std::task::Poll::Ready(false);
-        }
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(()) => std::task::Poll::Ready(true),
-            std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(false),
-            std::task::Poll::Pending => std::task::Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// 53300: the server has no place left. Acquires wait, the monitor sees no failure, and they end when there is one.
