@@ -11,9 +11,7 @@ use futures_util::future::join_all;
 use integration_tests::{Fault, Flavour, FreezeScope, NodeId};
 use sqlx::mysql::{MySqlDatabaseError, MySqlSslMode};
 use sqlx::{Connection, MySqlConnection};
-use sqlx_support::mysql::{
-    by_table, cluster, known_writer, node_of, options, pool_of, pool_with, sized, sql,
-};
+use sqlx_support::mysql::{cluster, known_writer, node_of, options, pool_of, pool_with, sized, sql};
 use sqlx_support::{LIMIT, ended, load, polled, site, until, within};
 use wrapper_sqlx::ErrorKind;
 use wrapper_sqlx::mysql::{PoolBuilder, PoolHandle};

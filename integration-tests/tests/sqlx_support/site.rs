@@ -1,6 +1,5 @@
 //! A pool on a cluster, whatever the database and the version of sqlx: what the tests under load need of both.
 
-use std::future::Future;
 use std::time::Duration;
 
 use integration_tests::local::ConnectionFilter;
