@@ -3,14 +3,18 @@
 //!
 //! What may not live here: anything that an application on a real cluster would need. There, a URL is enough.
 
+pub mod orders;
+
 use std::io;
 use std::net::SocketAddr;
 
 use async_trait::async_trait;
 use integration_tests::names::NameTable;
 use integration_tests::sim::SimCluster;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use wrapper_core::env::{Environment, Resolver};
 use wrapper_pg::{Connector, ConnectorBuilder};
+use wrapper_sqlx::postgres::PoolBuilder;
 
 /// The name table of a test cluster in the place of DNS, its lag included.
 #[derive(Clone, Debug)]
@@ -47,6 +51,23 @@ pub fn simulated_mysql(cluster: &SimCluster, host: &str) -> wrapper_mysql::Conne
         .dbname("shop")
         .set("ssl_mode", "disabled")
         .environment(Environment::builder().resolver(TableResolver(cluster.names().clone())).build())
+}
+
+/// A plain sqlx pool onto a simulated cluster.
+///
+/// sqlx looks names up by itself, so each host is replaced by its address.
+pub fn simulated_pool(cluster: &SimCluster, options: PgPoolOptions) -> PoolBuilder {
+    let endpoint = PgConnectOptions::new_without_pgpass()
+        .host(&cluster.cluster_endpoint())
+        .port(cluster.port())
+        .username("app")
+        .database("shop")
+        .ssl_mode(PgSslMode::Disable);
+    let names = cluster.names().clone();
+    PoolBuilder::new(options, endpoint).reach(move |host, options| match names.lookup(host.host()) {
+        Some(address) => options.host(&address.to_string()),
+        None => options,
+    })
 }
 
 /// The examples of the README, compiled.
