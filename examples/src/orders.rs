@@ -23,8 +23,8 @@ impl Orders {
     pub async fn place_while<F, P, E>(place: F, meanwhile: impl Future<Output = ()>) -> Self
     where
         F: Fn(i64) -> P + Clone + Send + 'static,
-        P: Future<Output = Result<(), E>> + Send,
-        E: fmt::Display,
+        P: Future<Output = Result<(), E>> + Send + 'static,
+        E: fmt::Display + 'static,
     {
         let shop = Arc::new(Shop::default());
         let clerks: Vec<_> =
