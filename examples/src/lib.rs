@@ -3,6 +3,7 @@
 //!
 //! What may not live here: anything that an application on a real cluster would need. There, a URL is enough.
 
+#[cfg(feature = "_pools")]
 pub mod orders;
 
 use std::io;
@@ -11,10 +12,8 @@ use std::net::SocketAddr;
 use async_trait::async_trait;
 use integration_tests::names::NameTable;
 use integration_tests::sim::SimCluster;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use wrapper_core::env::{Environment, Resolver};
 use wrapper_pg::{Connector, ConnectorBuilder};
-use wrapper_sqlx::postgres::PoolBuilder;
 
 /// The name table of a test cluster in the place of DNS, its lag included.
 #[derive(Clone, Debug)]
@@ -56,7 +55,14 @@ pub fn simulated_mysql(cluster: &SimCluster, host: &str) -> wrapper_mysql::Conne
 /// A plain sqlx pool onto a simulated cluster.
 ///
 /// sqlx looks names up by itself, so each host is replaced by its address.
-pub fn simulated_pool(cluster: &SimCluster, options: PgPoolOptions) -> PoolBuilder {
+#[cfg(feature = "sqlx")]
+pub fn simulated_pool(
+    cluster: &SimCluster,
+    options: sqlx::postgres::PgPoolOptions,
+) -> wrapper_sqlx::postgres::PoolBuilder {
+    use sqlx::postgres::{PgConnectOptions, PgSslMode};
+    use wrapper_sqlx::postgres::PoolBuilder;
+
     let endpoint = PgConnectOptions::new_without_pgpass()
         .host(&cluster.cluster_endpoint())
         .port(cluster.port())
@@ -71,6 +77,6 @@ pub fn simulated_pool(cluster: &SimCluster, options: PgPoolOptions) -> PoolBuild
 }
 
 /// The examples of the README, compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "sqlx"))]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
