@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use integration_tests::local::Auth;
 use integration_tests::proxy::{FaultProxy, Mode};
 use integration_tests::{Flavour, LocalCluster, MySqlCluster};
 use mysql_async::prelude::Queryable;
@@ -49,7 +50,9 @@ async fn proxied(upstream: SocketAddr) -> FaultProxy {
 
 impl Rig {
     async fn postgres() -> Self {
-        let cluster = LocalCluster::builder().start().await.expect("the cluster starts");
+        // sqlx hashes a password in a thousand steps, at each of which the suite would drop a connect.
+        let cluster =
+            LocalCluster::builder().auth(Auth::Cleartext).start().await.expect("the cluster starts");
         let proxy = proxied(cluster.server_address(cluster.writer())).await;
         let observer = cluster.connect_superuser(cluster.writer()).await.expect("connected past the library");
         let app = cluster.app();
