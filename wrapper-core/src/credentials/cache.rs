@@ -168,19 +168,21 @@ impl CredentialCache {
     }
 
     /// The server has refused credential `number` of `key`: the next one who asks has a new one fetched. Of refusals
-    /// without end, not each one leads to a fetch.
-    pub fn refused(&self, env: &Environment, key: &CredentialKey, number: u64) {
+    /// without end, not each one leads to a fetch. Whether the credential has run out since it was given.
+    pub fn refused(&self, env: &Environment, key: &CredentialKey, number: u64) -> bool {
         let mut entries = self.entries();
-        let Some(entry) = entries.get_mut(key) else { return };
-        let Some(held) = entry.held.as_mut().filter(|held| held.number == number && !held.refused) else {
-            return;
-        };
-        held.refused = true;
+        let Some(entry) = entries.get_mut(key) else { return false };
+        let Some(held) = entry.held.as_mut().filter(|held| held.number == number) else { return false };
+        let ran_out = !held.usable_for.is_zero() && Moment::now(env).since(held.born) >= held.usable_for;
+        if std::mem::replace(&mut held.refused, true) {
+            return ran_out;
+        }
         entry.refusals = entry.refusals.saturating_add(1);
         if entry.refusals > FREE_REFUSALS {
             let pause = doubled(THROTTLED, entry.refusals - FREE_REFUSALS);
             entry.patience = Some(env.now() + env.jitter(pause, 25));
         }
+        ran_out
     }
 
     /// What there is to do for one who needs the credential now; starts a fetch where one is due.

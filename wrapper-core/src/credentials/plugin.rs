@@ -35,7 +35,7 @@ impl CredentialPlugin {
         let deadline = cx.deadline;
         let get = || cache.get(&cluster, &self.provider, &key, deadline);
         let mut lease = get().await?;
-        let mut again = lease.cached || self.provider.has_others();
+        let mut tried_again = false;
         loop {
             cx.target.credential = Some(lease.credential.clone());
             let result = next.run(cx).await;
@@ -48,10 +48,12 @@ impl CredentialPlugin {
                 Err(error) if is_refused(&error) => error,
                 Err(error) => return Err(error),
             };
-            cache.refused(cluster.env(), &key, lease.number);
-            if !std::mem::take(&mut again) {
+            // A fresh one too may have run out on the way: the process stood still.
+            let ran_out = cache.refused(cluster.env(), &key, lease.number);
+            if tried_again || !(lease.cached || ran_out || self.provider.has_others()) {
                 return Err(self.refused(&key, error));
             }
+            tried_again = true;
             let action = "the server is shown a fresh credential";
             cluster.emit(&Event::Decision { error: error.clone(), action });
             match get().await {
@@ -93,6 +95,9 @@ fn like(error: &Error, text: String) -> Error {
     }
     if let Some(host) = error.host() {
         told = told.with_host(host);
+    }
+    if let Some(code) = error.server_code() {
+        told = told.with_server_code(code);
     }
     told.with_kind(error.kind())
 }

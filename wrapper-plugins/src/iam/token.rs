@@ -7,6 +7,8 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, 
 use aws_sigv4::sign::v4;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
+use tracing::Dispatch;
+use tracing::dispatcher::with_default;
 use wrapper_core::{Error, ErrorKind, Result};
 
 /// How long a token lives; the server looks at it at login only.
@@ -58,7 +60,9 @@ pub(super) fn token(credentials: &Credentials, place: Place<'_>, at: SystemTime)
         .into();
     let request = SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::empty())
         .map_err(|error| failed(error.into()))?;
-    let (instructions, _) = sign(request, &params).map_err(|error| failed(error.into()))?.into_parts();
+    // The signer writes what it signs into the log at trace level, the session token included (R15).
+    let signed = with_default(&Dispatch::none(), || sign(request, &params));
+    let (instructions, _) = signed.map_err(|error| failed(error.into()))?.into_parts();
     let (_, extra) = instructions.into_parts();
     for (name, value) in extra {
         url.push_str(&format!("&{name}={}", encode(value.as_ref())));
