@@ -3,7 +3,7 @@
 //!
 //! What may not live here: anything that an application on a real cluster would need. There, a URL is enough.
 
-#[cfg(feature = "_pools")]
+#[cfg(feature = "pools")]
 pub mod orders;
 
 use std::io;

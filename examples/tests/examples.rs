@@ -62,6 +62,19 @@ async fn observer() {
     assert!(run(env!("CARGO_BIN_EXE_observer"), &[]).await.contains("switched from shop-1"));
 }
 
+#[cfg(feature = "aws")]
+#[tokio::test]
+async fn iam_pg() {
+    assert!(run(env!("CARGO_BIN_EXE_iam-pg"), &[]).await.contains("with a token of its own"));
+}
+
+#[cfg(feature = "aws")]
+#[tokio::test]
+async fn secrets_rotation() {
+    let out = run(env!("CARGO_BIN_EXE_secrets-rotation"), &[]).await;
+    assert!(out.contains("logged in with the second password"), "{out}");
+}
+
 /// Scenario 79: log lines, spans and metrics of a failover.
 #[tokio::test]
 async fn telemetry() {

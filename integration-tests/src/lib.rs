@@ -7,6 +7,7 @@
 //!   Multi-AZ DB cluster for MySQL.
 //! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
 //!   installation, starts in milliseconds.
+//! * `secrets::SecretsServer` (feature `sim`): answers `GetSecretValue` as AWS Secrets Manager does.
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
 //! * [`gate::MessageGate`]: a proxy that lets through a number of messages of PostgreSQL or MySQL and holds the
 //!   next one.
@@ -26,6 +27,8 @@ pub mod names;
 pub mod proxy;
 #[cfg(feature = "schedules")]
 pub mod schedule;
+#[cfg(feature = "sim")]
+pub mod secrets;
 #[cfg(feature = "sim")]
 pub mod sim;
 pub mod verbs;

@@ -10,7 +10,7 @@ fn every_mistake_in_a_url_is_named() {
     let host = "postgres://app:tiger-secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop";
     let rows: &[(&str, ErrorKind, &[&str])] = &[
         ("?plugins=failovr", ErrorKind::Config, &["plugins", "failovr", "failover"]),
-        ("?plugins=iam", ErrorKind::Unsupported, &["iam"]),
+        ("?plugins=okta", ErrorKind::Unsupported, &["okta"]),
         ("?plugins=failover,failover", ErrorKind::Config, &["plugins", "failover"]),
         ("?failover_timout=5s", ErrorKind::Config, &["failover_timout", "failover_timeout"]),
         ("?failover_timeout=5parsecs", ErrorKind::Config, &["failover_timeout", "5parsecs"]),

@@ -87,10 +87,10 @@ const CATALOGUE: &[(u32, &str, Waits)] = &[
     (64, "a pool under concurrency", POOLS),
     (65, "instances come and go", POOLS),
     (66, "failover from a removed reader", POOLS),
-    (67, "IAM", AUTH),
-    (68, "IAM with failover and monitoring", AUTH),
-    (69, "secrets", AUTH),
-    (70, "secrets with failover", AUTH),
+    (67, "IAM", None),
+    (68, "IAM with failover and monitoring", None),
+    (69, "secrets", None),
+    (70, "secrets with failover", None),
     (71, "federation", AUTH),
     (72, "failover stays in a custom endpoint", ENDPOINTS),
     (73, "a custom endpoint changes", ENDPOINTS),
@@ -147,7 +147,7 @@ enum Servers {
 impl Servers {
     fn of(program: &str) -> Self {
         match program {
-            "examples" | "sim_cluster" | "sim_metadata" => Self::Simulated,
+            "credentials_login" | "examples" | "sim_cluster" | "sim_metadata" => Self::Simulated,
             _ if program.starts_with("mysql_") || program == "sqlx_mysql" => Self::MySql,
             _ => Self::Postgres,
         }

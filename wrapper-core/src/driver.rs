@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::credential::Credential;
 use crate::dialect_id::{DialectId, Engine};
 use crate::env::Deadline;
 use crate::error::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
@@ -52,17 +53,19 @@ pub struct ConnectTarget {
     pub address: Option<IpAddr>,
     /// What for.
     pub purpose: ConnectPurpose,
+    /// What to log in with instead of what is configured; a plugin of class authentication puts it in.
+    pub credential: Option<Credential>,
 }
 
 impl ConnectTarget {
     /// A connection of the application to `host`.
     pub fn session(host: HostInfo) -> Self {
-        Self { host, address: None, purpose: ConnectPurpose::Session }
+        Self { host, address: None, purpose: ConnectPurpose::Session, credential: None }
     }
 
     /// A connection of a monitor to `host`.
     pub fn monitor(host: HostInfo) -> Self {
-        Self { host, address: None, purpose: ConnectPurpose::Monitor }
+        Self { host, address: None, purpose: ConnectPurpose::Monitor, credential: None }
     }
 }
 
@@ -79,7 +82,15 @@ pub trait DriverDialect: Debug + Send + Sync {
         Engine::Postgres
     }
 
+    /// The user that connections log in as when the target brings no other one; `None` when the driver decides.
+    fn user(&self) -> Option<&str> {
+        None
+    }
+
     /// Opens a connection: name resolution, TCP, TLS, start-up and login together end by `deadline`.
+    ///
+    /// A credential in `target` takes the place of the configured one, for this connection; one that needs TLS is
+    /// refused where there would be none.
     ///
     /// # Errors
     /// A classified [`Error`] with the host in it: network, login, busy, timeout.

@@ -3,6 +3,8 @@
 pub mod cluster;
 pub mod config;
 pub mod connector;
+mod credential;
+pub mod credentials;
 pub mod dialect;
 mod dialect_id;
 pub mod driver;

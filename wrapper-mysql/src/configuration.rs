@@ -114,7 +114,10 @@ impl Given {
                 }
                 tls.mode(if name == "sslmode" { libpq_mode(value)? } else { value.parse()? })
             }
-            "ssl_ca" | "sslrootcert" => tls.roots(file(name, value)?),
+            "ssl_ca" | "sslrootcert" => match value.strip_prefix("built-in,") {
+                Some(path) => tls.roots(file(name, path)?).built_in_roots_too(),
+                None => tls.roots(file(name, value)?),
+            },
             "tls_provider" => tls.provider(value.parse()?),
             "ssl_cert" | "sslcert" => {
                 let given = (name.to_owned(), file(name, value)?.to_owned());

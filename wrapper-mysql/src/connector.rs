@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use wrapper_core::cluster::Cluster;
 use wrapper_core::config::{Profiles, Settings, SettingsBuilder};
 use wrapper_core::connector::{ConnectorCore, ConnectorParts};
+use wrapper_core::credentials::{CredentialProvider, Provided};
 use wrapper_core::env::Environment;
 use wrapper_core::observe::{Observer, SwitchReport};
 use wrapper_core::plugin::{PluginFactory, Registry};
@@ -20,7 +21,7 @@ use wrapper_core::{Error, Result};
 use crate::configuration::{KEYS, driver_opts};
 use crate::conn::Conn;
 use crate::connection::MysqlConnection;
-use crate::driver::{CredentialSource, MysqlDriver};
+use crate::driver::MysqlDriver;
 use crate::tls::TlsSettings;
 
 /// One cluster and the way to connect to it. Cheap to clone; the last clone dropped, its connections included, ends
@@ -161,7 +162,6 @@ pub struct ConnectorBuilder {
     opts: Opts,
     tls: TlsSettings,
     env: Environment,
-    credentials: Option<Arc<dyn CredentialSource>>,
     registry: Registry,
     plugins: Vec<Arc<dyn PluginFactory>>,
     observers: Vec<Arc<dyn Observer>>,
@@ -175,7 +175,6 @@ impl ConnectorBuilder {
             opts: Opts::default(),
             tls: TlsSettings::new(),
             env: Environment::default(),
-            credentials: None,
             registry: wrapper_plugins::registry(),
             plugins: Vec::new(),
             observers: Vec::new(),
@@ -244,10 +243,10 @@ impl ConnectorBuilder {
         self
     }
 
-    /// Where the password of each new connection comes from, monitors' included.
-    pub fn credentials(mut self, credentials: impl CredentialSource + 'static) -> Self {
-        self.credentials = Some(Arc::new(credentials));
-        self
+    /// Where the credential of each new connection comes from, monitors' included. It is cached, fetched again before
+    /// it ends, and replaced when the server refuses it.
+    pub fn credentials(self, credentials: impl CredentialProvider + 'static) -> Self {
+        self.plugin(Provided::new(credentials))
     }
 
     /// Uses a plugin, with settings of its own; it takes the place of its default.
@@ -289,11 +288,7 @@ impl ConnectorBuilder {
             }
         }
         let (opts, tls) = driver_opts(self.opts, self.tls, &settings)?;
-        let mut driver = MysqlDriver::builder(opts).tls(tls).environment(self.env.clone());
-        if let Some(credentials) = self.credentials {
-            driver = driver.credentials(credentials);
-        }
-        let driver = driver.build()?;
+        let driver = MysqlDriver::builder(opts).tls(tls).environment(self.env.clone()).build()?;
         let tls = driver.tls().into();
         let core = ConnectorCore::new(ConnectorParts {
             settings,

@@ -52,9 +52,7 @@ mod transaction;
 pub use conn::{Conn, QueryResult};
 pub use connection::MysqlConnection;
 pub use connector::{Connector, ConnectorBuilder};
-pub use driver::{
-    ConfiguredCredential, Credential, CredentialSource, MONITOR_PROGRAM_NAME, MysqlDriver, MysqlDriverBuilder,
-};
+pub use driver::{MONITOR_PROGRAM_NAME, MysqlDriver, MysqlDriverBuilder};
 pub use statement::{Statement, StatementRef, ToStatement};
 pub use tls::{CryptoProvider, TlsMode, TlsSettings};
 pub use transaction::Transaction;

@@ -12,6 +12,7 @@ use tokio_postgres::Config;
 use wrapper_core::cluster::{Cluster, ClusterCore};
 use wrapper_core::config::{Profiles, Settings, SettingsBuilder};
 use wrapper_core::connector::{ConnectorCore, ConnectorParts};
+use wrapper_core::credentials::{CredentialProvider, Provided};
 use wrapper_core::env::Environment;
 use wrapper_core::observe::{Observer, SwitchReport};
 use wrapper_core::plugin::{PluginFactory, Registry};
@@ -21,7 +22,7 @@ use wrapper_core::{Error, Result};
 use crate::client::Client;
 use crate::configuration::{KEYS, driver_config};
 use crate::connection::PgConnection;
-use crate::driver::{CredentialSource, PgDriver, Spawner};
+use crate::driver::{PgDriver, Spawner};
 use crate::notifications::{Hook, Hub};
 use crate::tls::TlsSettings;
 
@@ -175,7 +176,6 @@ pub struct ConnectorBuilder {
     config: Config,
     tls: TlsSettings,
     env: Environment,
-    credentials: Option<Arc<dyn CredentialSource>>,
     registry: Registry,
     plugins: Vec<Arc<dyn PluginFactory>>,
     observers: Vec<Arc<dyn Observer>>,
@@ -189,7 +189,6 @@ impl ConnectorBuilder {
             config: Config::new(),
             tls: TlsSettings::new(),
             env: Environment::default(),
-            credentials: None,
             registry: wrapper_plugins::registry(),
             plugins: Vec::new(),
             observers: Vec::new(),
@@ -273,10 +272,10 @@ impl ConnectorBuilder {
         self
     }
 
-    /// Where the password of each new connection comes from, monitors' included.
-    pub fn credentials(mut self, credentials: impl CredentialSource + 'static) -> Self {
-        self.credentials = Some(Arc::new(credentials));
-        self
+    /// Where the credential of each new connection comes from, monitors' included. It is cached, fetched again before
+    /// it ends, and replaced when the server refuses it.
+    pub fn credentials(self, credentials: impl CredentialProvider + 'static) -> Self {
+        self.plugin(Provided::new(credentials))
     }
 
     /// Uses a plugin, with settings of its own; it takes the place of its default.
@@ -319,12 +318,8 @@ impl ConnectorBuilder {
         }
         let (config, tls) = driver_config(self.config, self.tls, &settings)?;
         let home: Arc<OnceLock<Weak<ClusterCore>>> = Arc::new(OnceLock::new());
-        let mut driver =
-            PgDriver::builder(config, spawner(Arc::clone(&home))).tls(tls).environment(self.env.clone());
-        if let Some(credentials) = self.credentials {
-            driver = driver.credentials(credentials);
-        }
-        let driver = driver.build()?;
+        let driver = PgDriver::builder(config, spawner(Arc::clone(&home))).tls(tls);
+        let driver = driver.environment(self.env.clone()).build()?;
         let tls = driver.tls().into();
         let core = ConnectorCore::new(ConnectorParts {
             settings,

@@ -37,10 +37,7 @@ pub use cancel::CancelToken;
 pub use client::{Client, CopyInSink, CopyOutStream, RowStream, SimpleQueryStream};
 pub use connection::PgConnection;
 pub use connector::{Connector, ConnectorBuilder};
-pub use driver::{
-    ConfiguredCredential, Credential, CredentialSource, MONITOR_APPLICATION_NAME, PgDriver, PgDriverBuilder,
-    Spawner,
-};
+pub use driver::{MONITOR_APPLICATION_NAME, PgDriver, PgDriverBuilder, Spawner};
 pub use generic_client::GenericClient;
 pub use notifications::{Message, Notifications};
 pub use statement::{Statement, StatementRef, ToStatement};

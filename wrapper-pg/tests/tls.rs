@@ -10,13 +10,12 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use common::certificates::{NAME, certificates};
 use common::{Fixed, PASSWORD, Server, builder, deadline, text};
+use wrapper_core::credentials::Credential;
 use wrapper_core::driver::{ConnectTarget, DriverConnection, TransactionStatus};
 use wrapper_core::env::{Deadline, Environment};
 use wrapper_core::host::{HostInfo, HostRole};
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
-use wrapper_pg::{
-    Credential, CredentialSource, CryptoProvider, PgConnection, RootCertificates, TlsMode, TlsSettings,
-};
+use wrapper_pg::{CryptoProvider, PgConnection, RootCertificates, TlsMode, TlsSettings};
 
 struct Secure {
     server: Server,
@@ -220,19 +219,6 @@ async fn kill_and_cancel_work_over_tls() {
     assert!(start.elapsed() < std::time::Duration::from_secs(1));
 }
 
-#[derive(Debug)]
-struct Token;
-
-#[async_trait::async_trait]
-impl CredentialSource for Token {
-    async fn credential(&self, _: &ConnectTarget, _: Deadline) -> Result<Credential> {
-        let mut credential = Credential::default();
-        credential.password = Some(PASSWORD.into());
-        credential.needs_tls = true;
-        Ok(credential)
-    }
-}
-
 #[tokio::test]
 async fn a_token_travels_over_tls_only() {
     let plain = Server::shared();
@@ -240,13 +226,9 @@ async fn a_token_travels_over_tls_only() {
     config.password("not-the-password");
     let target = plain.target();
     let open = async |tls: TlsSettings, target: &ConnectTarget| {
-        builder(config.clone())
-            .credentials(std::sync::Arc::new(Token))
-            .tls(tls)
-            .build()
-            .unwrap()
-            .open(target, deadline(5))
-            .await
+        let mut target = target.clone();
+        target.credential = Some(Credential::new(PASSWORD).over_tls());
+        builder(config.clone()).tls(tls).build().unwrap().open(&target, deadline(5)).await
     };
     for mode in [TlsMode::Disable, TlsMode::Prefer] {
         let error = open(settings().mode(mode), &target).await.unwrap_err();

@@ -2,6 +2,8 @@
 //!
 //! What lives here: one folder a plugin. What may not: a driver's types, state that outlives a cluster.
 
+#[cfg(feature = "_aws")]
+mod aws;
 #[cfg(feature = "connect-time")]
 pub mod connect_time;
 #[cfg(feature = "connection-tracker")]
@@ -14,10 +16,14 @@ pub mod efm;
 pub mod execute_time;
 #[cfg(feature = "failover")]
 pub mod failover;
+#[cfg(feature = "iam")]
+pub mod iam;
 #[cfg(feature = "initial-connection")]
 pub mod initial_connection;
 #[cfg(feature = "log-query")]
 pub mod log_query;
+#[cfg(feature = "secrets-manager")]
+pub mod secrets_manager;
 #[cfg(all(
     test,
     any(feature = "connect-time", feature = "execute-time", feature = "log-query", feature = "dev")
@@ -50,9 +56,13 @@ pub fn registry() -> Registry {
     let registry = registry.with(execute_time::ExecuteTime::new());
     #[cfg(feature = "failover")]
     let registry = registry.with(failover::Failover::new());
+    #[cfg(feature = "iam")]
+    let registry = registry.with(iam::Iam::new());
     #[cfg(feature = "initial-connection")]
     let registry = registry.with(initial_connection::InitialConnection::new());
     #[cfg(feature = "log-query")]
     let registry = registry.with(log_query::LogQuery::new());
+    #[cfg(feature = "secrets-manager")]
+    let registry = registry.with(secrets_manager::SecretsManager::new());
     registry
 }

@@ -2,8 +2,8 @@
 //! midst.
 //!
 //! ```text
-//! cargo run -p examples --features _pools --bin diesel-pool                 # on a cluster simulated in this process
-//! cargo run -p examples --features _pools --bin diesel-pool -- \
+//! cargo run -p examples --features pools --bin diesel-pool                 # on a cluster simulated in this process
+//! cargo run -p examples --features pools --bin diesel-pool -- \
 //!     postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
 //! ```
 //!

@@ -2,8 +2,8 @@
 //! midst.
 //!
 //! ```text
-//! cargo run -p examples --features _pools --bin sea-orm-pool               # on a cluster simulated in this process
-//! cargo run -p examples --features _pools --bin sea-orm-pool -- \
+//! cargo run -p examples --features pools --bin sea-orm-pool               # on a cluster simulated in this process
+//! cargo run -p examples --features pools --bin sea-orm-pool -- \
 //!     postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
 //! ```
 //!

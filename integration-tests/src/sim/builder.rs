@@ -17,6 +17,7 @@ use super::error::SimError;
 use super::flavour::{Engine, Flavour, RdsTools};
 use super::inner::{Inner, listen};
 use super::node::Node;
+use super::passwords::{LoginAttempt, PasswordCheck};
 use super::store::Store;
 use super::tls::Tls;
 use super::topology::History;
@@ -96,6 +97,7 @@ pub struct SimClusterBuilder {
     port: u16,
     tls: bool,
     users: BTreeMap<String, String>,
+    passwords: Option<PasswordCheck>,
     max_connections: usize,
     promotion: RangeInclusive<Duration>,
     switchover: RangeInclusive<Duration>,
@@ -116,6 +118,7 @@ impl Default for SimClusterBuilder {
             port: 0,
             tls: false,
             users: BTreeMap::new(),
+            passwords: None,
             max_connections: 1000,
             promotion: millis(200)..=millis(200),
             switchover: millis(100)..=millis(100),
@@ -193,6 +196,15 @@ impl SimClusterBuilder {
     #[must_use]
     pub fn user(mut self, name: &str, password: &str) -> Self {
         self.users.insert(name.to_owned(), password.to_owned());
+        self
+    }
+
+    /// Has `judge` decide about each password; the servers ask for it in clear text ([`Login::Cleartext`]), and list no
+    /// users. Default: they have a list of [`user`](Self::user)s.
+    #[must_use]
+    pub fn passwords(mut self, judge: impl Fn(&LoginAttempt<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.passwords = Some(PasswordCheck::new(judge));
+        self.config.login = Login::Cleartext;
         self
     }
 
@@ -286,7 +298,7 @@ impl SimClusterBuilder {
         if !(1..=200).contains(&self.nodes) {
             return wrong("nodes", self.nodes.to_string(), "1 to 200");
         }
-        if self.config.login != Login::Trust && self.users.is_empty() {
+        if self.config.login != Login::Trust && self.users.is_empty() && self.passwords.is_none() {
             return wrong("login", format!("{:?}", self.config.login), "at least one `user` to log in");
         }
         if !self.config.login.is_of(self.config.engine) {
@@ -345,6 +357,7 @@ impl SimClusterBuilder {
             history: Mutex::new(History::new(nodes.len())),
             nodes,
             users: Mutex::new(self.users),
+            passwords: self.passwords,
             rds_tools: Mutex::new(RdsTools::default()),
             tls,
             notifications: broadcast::Sender::new(1024),

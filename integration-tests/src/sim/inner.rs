@@ -19,6 +19,7 @@ use super::connection;
 use super::error::SimError;
 use super::flavour::{Engine, Flavour, RdsTools};
 use super::node::{CommitFate, Ending, Life, Listener, Node};
+use super::passwords::PasswordCheck;
 use super::sql::{Activity, Facts, Member};
 use super::store::Store;
 use super::tls::Tls;
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) history: Mutex<History>,
     /// Passwords by user.
     pub(crate) users: Mutex<BTreeMap<String, String>>,
+    /// In place of `users`.
+    pub(crate) passwords: Option<PasswordCheck>,
     pub(crate) rds_tools: Mutex<RdsTools>,
     pub(crate) tls: Option<Tls>,
     /// Committed NOTIFYs: sender's pid, channel, payload.

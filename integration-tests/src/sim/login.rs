@@ -24,6 +24,7 @@ use super::builder::Login;
 use super::error::SqlError;
 use super::handlers::Backend;
 use super::inner::{Inner, Server, locked};
+use super::passwords::Judged;
 use super::session::{REPORTED, Variables};
 
 /// The cluster's users, as the password mechanisms ask for them.
@@ -110,6 +111,7 @@ impl StartupHandler for Backend {
                 let users = Arc::new(Users(Arc::clone(&server.inner)));
                 let mechanism: Box<dyn AuthMechanism> = match server.inner.config.login {
                     Login::Trust => Box::new(Trust),
+                    Login::Cleartext if server.inner.passwords.is_some() => Box::new(Judged::new(server)),
                     Login::Cleartext => CleartextPasswordAuth::new(users).create(),
                     // The others are MySQL's, which the builder has refused.
                     _ => ScramAuth::new(users).create(),

@@ -24,10 +24,12 @@ mod inner;
 mod login;
 mod mysql;
 mod node;
+mod passwords;
 mod session;
 mod sql;
 mod store;
 mod tls;
+mod tokens;
 mod topology;
 mod verbs;
 
@@ -37,3 +39,5 @@ pub use error::SimError;
 pub use failover::FailoverRecord;
 pub use flavour::{Engine, Flavour, RdsTools};
 pub use node::CommitFate;
+pub use passwords::LoginAttempt;
+pub use tokens::{TokenCheck, TokenFault};

@@ -16,6 +16,9 @@ const PG_CONFIGURATION: &str = "wrapper-pg/src/configuration.rs";
 const CONNECT_TIME: &str = "wrapper-plugins/src/connect_time/tests.rs";
 const EXECUTE_TIME: &str = "wrapper-plugins/src/execute_time/tests.rs";
 const LOG_QUERY: &str = "wrapper-plugins/src/log_query/tests.rs";
+const IAM: &str = "wrapper-plugins/src/iam/tests.rs";
+const SECRETS: &str = "integration-tests/tests/credentials_login/secrets_bad.rs";
+const AWS: &str = "wrapper-plugins/src/aws/tests.rs";
 const DIAL: &str = "wrapper-pg/src/driver/dial.rs";
 
 /// Setting, file, test.
@@ -126,6 +129,17 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("highest_load_lag_weight", SELECTION, "load_weights_decide_which_host_is_the_busiest"),
     ("connect_time_slow", CONNECT_TIME, "slow_connects_are_warnings"),
     ("execute_time_slow", EXECUTE_TIME, "slow_calls_are_warnings"),
+    ("iam_host", IAM, "iam_host_stands_for_names_that_rds_did_not_give"),
+    ("iam_default_port", IAM, "iam_region_and_iam_default_port_are_signed_for"),
+    ("iam_region", IAM, "iam_region_and_iam_default_port_are_signed_for"),
+    ("iam_expiration", IAM, "iam_expiration_and_the_end_of_the_aws_credentials_bound_the_use_of_a_token"),
+    ("secrets_manager_secret_id", SECRETS, "secrets_manager_settings_act"),
+    ("secrets_manager_region", SECRETS, "secrets_manager_settings_act"),
+    ("secrets_manager_endpoint", SECRETS, "secrets_manager_settings_act"),
+    ("secrets_manager_expiration", SECRETS, "secrets_manager_settings_act"),
+    ("secrets_manager_secret_username_key", SECRETS, "secrets_manager_settings_act"),
+    ("secrets_manager_secret_password_key", SECRETS, "secrets_manager_settings_act"),
+    ("aws_profile", AWS, "aws_profile_names_the_profile_whose_keys_are_used"),
     ("log_query_literals", LOG_QUERY, "literals_are_shown_when_that_is_asked_for"),
 ];
 

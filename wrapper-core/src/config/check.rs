@@ -182,7 +182,8 @@ pub(crate) fn warn(settings: &mut Settings) {
             continue;
         }
         // A profile is written for many lists of plugins.
-        if matches!(origin.source, Source::Profile(_)) || matches!(definition.plugin(), "core" | "selection")
+        if matches!(origin.source, Source::Profile(_))
+            || matches!(definition.plugin(), "core" | "selection" | "aws")
         {
             continue;
         }

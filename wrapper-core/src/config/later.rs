@@ -7,24 +7,8 @@ use crate::host::squash;
 /// separated by spaces; one spelling stands for all: `iam_region`, `iamRegion`, …
 pub(crate) const LATER: &[(&str, &str)] = &[
     (
-        "IAM authentication",
-        "iam_host iam_region iam_default_port iam_expiration iam_expiration_sec iam_token_expiration \
-         iam_token_expiration_sec iam_access_token_property_name aws_profile allow_aws_login_session \
-         custom_aws_credential_provider_handler",
-    ),
-    (
-        "AWS Secrets Manager",
-        "secrets_manager_secret_id secrets_manager_region secrets_manager_endpoint \
-         secrets_manager_secret_username secrets_manager_secret_password secrets_manager_secret_username_key \
-         secrets_manager_secret_password_key secrets_manager_secret_username_property \
-         secrets_manager_secret_password_property secrets_manager_expiration secrets_manager_expiration_sec \
-         secrets_manager_expiration_time_sec secrets_manager_connect_retry_timeout_ms \
-         secrets_manager_connect_retry_interval_ms secret_id secret_region secret_endpoint \
-         secret_username_property secret_password_property secret_expiration_sec",
-    ),
-    (
         "federated authentication and Okta",
-        "iam_role_arn iam_idp_arn idp_endpoint idp_port idp_name idp_username idp_password rp_identifier \
+        "iam_token_expiration iam_token_expiration_sec iam_role_arn iam_idp_arn idp_endpoint idp_port idp_name idp_username idp_password rp_identifier \
          app_id db_user http_client_socket_timeout http_client_connect_timeout http_timeout http_timeout_ms \
          http_request_connect_timeout ssl_insecure ssl_secure",
     ),
@@ -114,6 +98,23 @@ pub(crate) const INSTEAD: &[(&str, &str)] = &[
     ("custom_database_dialect", "hand a dialect to the builder"),
     ("target_driver_auto_register", "the adapter crate decides the driver"),
     ("wrapper_driver_name", "the adapter crate decides the driver"),
+    ("iam_access_token_property_name", "the token is the password"),
+    (
+        "allow_aws_login_session",
+        "switch the feature `credentials-login` of the crate `aws-config` on in your own `Cargo.toml`",
+    ),
+    (
+        "custom_aws_credential_provider_handler",
+        "hand AWS credentials to the plugin `iam` or `secrets_manager` in code",
+    ),
+    (
+        "secrets_manager_connect_retry_timeout_ms",
+        "a refused secret is fetched again, the pending one included, within `connect_timeout`",
+    ),
+    (
+        "secrets_manager_connect_retry_interval_ms",
+        "a refused secret is fetched again, the pending one included, within `connect_timeout`",
+    ),
     ("protocol", "the adapter crate decides the protocol"),
     ("wrapper_logger_level", "filter the log by target"),
     ("enhanced_log_query_enabled", "filter the log by target"),
@@ -158,13 +159,14 @@ mod tests {
 
     #[test]
     fn every_spelling_is_known() {
-        for name in ["iam_region", "iamRegion", "bgConnectTimeoutMs", "monitoring-sslmode", "cp-maxLifetime"]
+        for name in
+            ["idp_endpoint", "idpEndpoint", "bgConnectTimeoutMs", "monitoring-sslmode", "cp-maxLifetime"]
         {
             let error = known_but_unsupported(name).unwrap();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}");
             assert!(error.to_string().contains(name), "{error}");
         }
-        assert!(known_but_unsupported("iam_regoin").is_none());
+        assert!(known_but_unsupported("idp_endpiont").is_none());
     }
 
     #[test]

@@ -31,6 +31,11 @@ pub const PLUGINS: &[PluginCodes] = &[
     PluginCodes { code: "execute_time", aliases: &["executeTime", "executionTime"] },
     PluginCodes { code: "log_query", aliases: &["logQuery"] },
     PluginCodes { code: "dev", aliases: &["developer"] },
+    PluginCodes { code: "iam", aliases: &[] },
+    PluginCodes {
+        code: "secrets_manager",
+        aliases: &["aws_secrets_manager", "awsSecretsManager", "awsSecretsManager2", "secretsManager"],
+    },
 ];
 
 /// The plugins of the peers that are known and not available yet.
@@ -54,11 +59,6 @@ pub(crate) const LATER_PLUGINS: &[PluginCodes] = &[
     PluginCodes { code: "bg", aliases: &["blue_green"] },
     PluginCodes { code: "fastest_response_strategy", aliases: &["fastestResponseStrategy"] },
     PluginCodes { code: "limitless", aliases: &[] },
-    PluginCodes { code: "iam", aliases: &[] },
-    PluginCodes {
-        code: "secrets_manager",
-        aliases: &["aws_secrets_manager", "awsSecretsManager", "awsSecretsManager2", "secretsManager"],
-    },
     PluginCodes { code: "federated_auth", aliases: &["federatedAuth"] },
     PluginCodes { code: "okta", aliases: &[] },
     PluginCodes { code: "kms_encryption", aliases: &["kmsEncryption"] },

@@ -266,6 +266,58 @@ settings! {
     log_query_literals: bool = false,
         Row::of("log_query", &[]);
 
+    /// The host that IAM tokens are signed for where a host's own name does not do: an address, a tunnel, a domain of your
+    /// own, a custom endpoint. For the hosts that are configured it also takes the place of a name that would do.
+    iam_host: Option<String> = None,
+        Row::of("iam", &[same("iamHost")]).unset("the host's own name");
+    /// The port that IAM tokens are signed for, 1 to 65535; needed when a tunnel has another one than the database.
+    iam_default_port: Option<u32> = None,
+        Row::of("iam", &[same("iamDefaultPort")]).not_zero().unset("the port that is connected to");
+    /// The region that IAM tokens are signed for, of hosts whose name does not tell it, and of the hosts that are
+    /// configured.
+    iam_region: Option<String> = None,
+        Row::of("iam", &[same("iamRegion")]).unset("from the host name");
+    /// How long an IAM token is used, at most `15m`, which is how long it lives. `0` makes a token for every connect.
+    iam_expiration: Duration = secs(870),
+        Row::of("iam", &[sec("iamExpiration"), sec("iamExpirationSec")]).bare_seconds();
+
+    /// The secret: its name or its ARN.
+    secrets_manager_secret_id: Option<String> = None,
+        Row::of("secrets_manager", &[same("secretsManagerSecretId"), same("secretId")])
+            .unset("–; the plugin needs it");
+    /// The region of the secret.
+    secrets_manager_region: Option<String> = None,
+        Row::of("secrets_manager", &[same("secretsManagerRegion"), same("secretRegion")]).unset("from the ARN");
+    /// The URL of the service, where it is not the region's usual one: a VPC endpoint, a stand-in.
+    secrets_manager_endpoint: Option<String> = None,
+        Row::of("secrets_manager", &[same("secretsManagerEndpoint"), same("secretEndpoint")])
+            .unset("the region's");
+    /// After this time a secret is fetched anew; the old one is used meanwhile.
+    secrets_manager_expiration: Duration = secs(870),
+        Row::of("secrets_manager", &[
+            sec("secretsManagerExpirationTimeSec"),
+            sec("secretsManagerExpirationSec"),
+            sec("secretExpirationSec"),
+        ]).bare_seconds().not_zero();
+    /// The key of the user in the secret's JSON.
+    secrets_manager_secret_username_key: String = "username".to_owned(),
+        Row::of("secrets_manager", &[
+            same("secrets_manager_secret_username"),
+            same("secretsManagerSecretUsernameProperty"),
+            same("secretUsernameProperty"),
+        ]);
+    /// The key of the password in the secret's JSON.
+    secrets_manager_secret_password_key: String = "password".to_owned(),
+        Row::of("secrets_manager", &[
+            same("secrets_manager_secret_password"),
+            same("secretsManagerSecretPasswordProperty"),
+            same("secretPasswordProperty"),
+        ]);
+
+    /// The profile of the AWS configuration files by which `iam` and `secrets_manager` get their own credentials.
+    aws_profile: Option<String> = None,
+        Row::of("aws", &[same("awsProfile")]).unset("the default chain of the AWS SDK");
+
     /// How a reader is chosen, where the setting of the plugin that chooses is not given.
     reader_host_selector_strategy: Strategy = Strategy::Random,
         Row::of("selection", &[same("readerHostSelectorStrategy")]);

@@ -53,6 +53,7 @@ fn page() -> String {
         let heading = match plugin {
             "core" => "Core".to_owned(),
             "selection" => "Selection of hosts".to_owned(),
+            "aws" => "AWS".to_owned(),
             plugin => format!("Plugin `{plugin}`"),
         };
         add(&mut page, &format!("\n## {heading}\n"));
@@ -126,7 +127,7 @@ fn row(defaults: &Settings, definition: &Definition) -> String {
         doc.push_str(&format!(" It has no effect, and a warning says so: {why}."));
     }
     let plugin = match definition.plugin() {
-        plugin @ ("core" | "selection") => plugin.to_owned(),
+        plugin @ ("core" | "selection" | "aws") => plugin.to_owned(),
         plugin => format!("`{plugin}`"),
     };
     format!("| `{}` | {} | {kind} | {default} | {doc} | {plugin} |", definition.name(), aliases.join(", "))

@@ -208,8 +208,8 @@ fn unknown_names_get_the_nearest_one_and_known_ones_say_that_they_are_to_come() 
         assert!(near.is_none_or(|near| text.contains(&format!("did you mean `{near}`?"))), "{text}");
     }
     for (name, part) in [
-        ("iam_region", "IAM authentication"),
-        ("secretsManagerSecretId", "AWS Secrets Manager"),
+        ("idp_endpoint", "federated authentication"),
+        ("rpIdentifier", "federated authentication"),
         ("bg_id", "Blue/Green"),
         ("loginTimeout", "connect_timeout"),
         ("topology-monitoring-sslmode", "monitor connections"),
@@ -259,9 +259,9 @@ fn values_that_are_refused_say_what_is_allowed() {
         let name = text.split('=').next().unwrap();
         assert!(shown.contains(expected) && shown.contains(name), "{text}: {shown}");
     }
-    let later = error("plugins=failover,iam");
+    let later = error("plugins=failover,okta");
     assert_eq!(later.kind(), ErrorKind::Unsupported);
-    assert!(later.to_string().contains("`iam`"), "{later}");
+    assert!(later.to_string().contains("`okta`"), "{later}");
     assert_eq!(error("reader_host_selector_strategy=leastConnections").kind(), ErrorKind::Unsupported);
 }
 

@@ -54,7 +54,7 @@ impl Environment {
         Instant::now()
     }
 
-    /// The wall-clock time; for reports only, no decision depends on it.
+    /// The wall-clock time; for reports, and for what is dated: the age of credentials. No other decision depends on it.
     pub fn wall_clock(&self) -> SystemTime {
         (self.0.wall)()
     }

@@ -35,8 +35,8 @@ impl Chain {
     /// With `sort` they are sorted by class, plugins of one class in the order given. Without, the order given stays.
     ///
     /// # Errors
-    /// A configuration error that names both plugins when monitoring would stand outside failover, or when one name
-    /// is given twice; or when more than [`MAX_WATCHERS`] plugins subscribe to [`MethodSet::WATCH`].
+    /// A configuration error that names both plugins when monitoring would stand outside failover, when two provide
+    /// credentials, or when one name is given twice; or when more than [`MAX_WATCHERS`] plugins subscribe to [`MethodSet::WATCH`].
     pub fn new(mut plugins: Vec<Arc<dyn Plugin>>, sort: bool) -> Result<Self> {
         for (index, plugin) in plugins.iter().enumerate() {
             if plugins[..index].iter().any(|other| other.name() == plugin.name()) {
@@ -45,6 +45,14 @@ impl Chain {
                     plugin.name()
                 )));
             }
+        }
+        let mut providers = plugins.iter().filter(|plugin| plugin.class() == OrderClass::Authentication);
+        if let (Some(first), Some(second)) = (providers.next(), providers.next()) {
+            return Err(Error::config(format!(
+                "`{}` and `{}` both provide the credentials of connections; use one of them",
+                first.name(),
+                second.name()
+            )));
         }
         if sort {
             plugins.sort_by_key(|plugin| plugin.class());

@@ -2,7 +2,6 @@
 //!
 //! What lives here: [`MysqlDriver`] and its builder, the steps of a connect. What may not: calls on an open connection.
 
-mod credentials;
 mod open;
 
 use std::error::Error as StdError;
@@ -15,8 +14,6 @@ use wrapper_core::dialect::{Engine, Phase};
 use wrapper_core::driver::{ConnectTarget, DriverConnection, DriverDialect};
 use wrapper_core::env::{Deadline, Environment};
 use wrapper_core::{Error, ErrorClass, Result};
-
-pub use credentials::{ConfiguredCredential, Credential, CredentialSource};
 
 use crate::connection::MysqlConnection;
 use crate::error::classify;
@@ -31,15 +28,11 @@ pub(crate) struct Shared {
     opts: Opts,
     tls: Tls,
     environment: Environment,
-    credentials: Arc<dyn CredentialSource>,
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("tls", &self.tls)
-            .field("credentials", &self.credentials)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("tls", &self.tls).finish_non_exhaustive()
     }
 }
 
@@ -56,12 +49,7 @@ pub struct MysqlDriver {
 impl MysqlDriver {
     /// Starts from the driver's options.
     pub fn builder(opts: impl Into<Opts>) -> MysqlDriverBuilder {
-        MysqlDriverBuilder {
-            opts: opts.into(),
-            tls: TlsSettings::new(),
-            environment: Environment::default(),
-            credentials: Arc::new(ConfiguredCredential),
-        }
+        MysqlDriverBuilder { opts: opts.into(), tls: TlsSettings::new(), environment: Environment::default() }
     }
 
     /// Who encrypts connections, and with which crypto provider, in a line.
@@ -91,6 +79,10 @@ impl DriverDialect for MysqlDriver {
         Engine::Mysql
     }
 
+    fn user(&self) -> Option<&str> {
+        self.shared.opts.user()
+    }
+
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>> {
         let connection: Arc<dyn DriverConnection> = self.open(target, deadline).await?;
         Ok(connection)
@@ -107,7 +99,6 @@ pub struct MysqlDriverBuilder {
     opts: Opts,
     tls: TlsSettings,
     environment: Environment,
-    credentials: Arc<dyn CredentialSource>,
 }
 
 impl MysqlDriverBuilder {
@@ -123,12 +114,6 @@ impl MysqlDriverBuilder {
         self
     }
 
-    /// Sets where passwords come from; the options by default.
-    pub fn credentials(mut self, credentials: Arc<dyn CredentialSource>) -> Self {
-        self.credentials = credentials;
-        self
-    }
-
     /// The driver.
     ///
     /// # Errors
@@ -141,8 +126,7 @@ impl MysqlDriverBuilder {
             ));
         }
         let tls = self.tls.build(&self.opts)?;
-        let shared =
-            Shared { tls, opts: self.opts, environment: self.environment, credentials: self.credentials };
+        let shared = Shared { tls, opts: self.opts, environment: self.environment };
         Ok(MysqlDriver { shared: Arc::new(shared) })
     }
 }

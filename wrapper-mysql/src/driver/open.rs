@@ -1,4 +1,4 @@
-//! The steps of a connect: credential, addresses, socket, TLS, login; all under one deadline.
+//! The steps of a connect: addresses, socket, TLS, login; all under one deadline.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use wrapper_core::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 use super::{MONITOR_PROGRAM_NAME, Shared};
 use crate::connection::MysqlConnection;
 use crate::error::map_connect_error;
-use crate::tls::Plan;
+use crate::tls::{Plan, clear_without_tls};
 
 /// Opens a connection to the first address of `target` that lets it in.
 pub(super) async fn open(
@@ -31,8 +31,7 @@ async fn connected(
     target: &ConnectTarget,
     deadline: Deadline,
 ) -> Result<Arc<MysqlConnection>> {
-    let credential = shared.credentials.credential(target, deadline);
-    let credential = deadline.run("getting the credential", credential).await.map_err(late)?;
+    let credential = target.credential.clone().unwrap_or_default();
     let (host, port) = (target.host.host(), target.host.port());
     let mut opts =
         OptsBuilder::from_opts(shared.opts.clone()).ip_or_hostname(host).tcp_port(port).prefer_socket(false);
@@ -49,9 +48,16 @@ async fn connected(
             .max_allowed_packet(Some(shared.opts.max_allowed_packet().unwrap_or(MONITOR_PACKET)))
             .wait_timeout(Some(shared.opts.wait_timeout().unwrap_or_default()));
     }
-    let clear = shared.opts.enable_cleartext_plugin() || credential.needs_tls;
+    if credential.clear_text {
+        // For this connection only: the server may not make the others show their passwords.
+        opts = opts.enable_cleartext_plugin(true);
+    }
+    let clear = shared.opts.enable_cleartext_plugin() || credential.clear_text || credential.needs_tls;
     let unix = host.starts_with('/');
     let plan = shared.tls.plan(host, unix, clear)?;
+    if credential.needs_tls && plan.ssl.is_none() {
+        return Err(clear_without_tls(host));
+    }
     if unix {
         let attempt = Attempt { target, address: host.to_owned(), deadline };
         return attempt.run(opts.socket(Some(host)), &plan).await;

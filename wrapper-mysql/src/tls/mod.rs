@@ -7,4 +7,4 @@ mod provider;
 mod settings;
 
 pub use settings::{CryptoProvider, TlsMode, TlsSettings};
-pub(crate) use settings::{Plan, Tls};
+pub(crate) use settings::{Plan, Tls, clear_without_tls};

@@ -102,10 +102,17 @@ impl FromStr for CryptoProvider {
     }
 }
 
+/// Where the certificates of authorities are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Roots {
+    File(PathBuf),
+    Pem(String),
+}
+
 /// How connections are encrypted.
 ///
 /// Defaults: what the options of the driver say (`ssl_opts`); where they say nothing, `verify_identity` for RDS host
-/// names when TLS is compiled in, else `preferred`. Trusted are the driver's built-in authorities, to which those of RDS
+/// names and for passwords in clear text when TLS is compiled in, else `preferred`. Trusted are the driver's built-in authorities, to which those of RDS
 /// do not belong; `ssl_ca` names a file of others, such as the RDS global bundle, which are then trusted alone.
 ///
 /// The driver takes the crypto provider that is installed for the process. When none is, the one that `tls_provider`
@@ -115,7 +122,8 @@ impl FromStr for CryptoProvider {
 #[must_use]
 pub struct TlsSettings {
     mode: Option<TlsMode>,
-    roots: Option<PathBuf>,
+    roots: Option<Roots>,
+    built_in_too: bool,
     client: Option<(PathBuf, PathBuf)>,
     provider: Option<CryptoProvider>,
 }
@@ -134,7 +142,20 @@ impl TlsSettings {
 
     /// Sets whom to trust (`ssl_ca`): a file of certificates in PEM or DER form.
     pub fn roots(mut self, file: impl Into<PathBuf>) -> Self {
-        self.roots = Some(file.into());
+        self.roots = Some(Roots::File(file.into()));
+        self
+    }
+
+    /// Sets whom to trust: certificates in PEM form.
+    pub fn roots_pem(mut self, pem: &str) -> Self {
+        self.roots = Some(Roots::Pem(pem.to_owned()));
+        self
+    }
+
+    /// Trusts the driver's built-in authorities beside those that are set: RDS Proxy's certificates come from them
+    /// (`ssl_ca=built-in,PATH`).
+    pub fn built_in_roots_too(mut self) -> Self {
+        self.built_in_too = true;
         self
     }
 
@@ -172,9 +193,14 @@ impl TlsSettings {
             return Ok(Tls { mode: self.mode, ssl: SslOpts::default(), given: false, provider: None });
         }
         let mut ssl = given.clone().unwrap_or_default();
-        if let Some(file) = &self.roots {
-            let pem = std::fs::read(file).map_err(|error| unreadable("ssl_ca", file, error))?;
-            ssl = ssl.with_root_certs(vec![pem.into()]).with_disable_built_in_roots(true);
+        if let Some(roots) = &self.roots {
+            let pem = match roots {
+                Roots::File(file) => {
+                    std::fs::read(file).map_err(|error| unreadable("ssl_ca", file, error))?
+                }
+                Roots::Pem(pem) => pem.clone().into_bytes(),
+            };
+            ssl = ssl.with_root_certs(vec![pem.into()]).with_disable_built_in_roots(!self.built_in_too);
         }
         if let Some((certificate, key)) = &self.client {
             ssl = with_client(ssl, certificate, key)?;
@@ -223,7 +249,7 @@ fn not_compiled() -> Error {
     )
 }
 
-fn clear_without_tls(host: &str) -> Error {
+pub(crate) fn clear_without_tls(host: &str) -> Error {
     Error::config(format!(
         "the password for {host} would travel in clear text (`enable_cleartext_plugin`, or a credential that needs \
          TLS), and the connection would have no TLS; set `ssl_mode=verify_identity`, with a feature for TLS enabled"
@@ -280,7 +306,8 @@ impl Tls {
             None if self.given => {
                 return Ok(Plan { ssl: Some(self.ssl.clone()), or_plain: false });
             }
-            None if compiled && is_rds(host) => TlsMode::VerifyIdentity,
+            // A password that anybody could read goes to a server that has shown who it is.
+            None if compiled && (clear || is_rds(host)) => TlsMode::VerifyIdentity,
             None => TlsMode::Preferred,
         };
         if mode == TlsMode::Disabled || !compiled {
@@ -367,7 +394,8 @@ mod tests {
         let plan = tls.plan("db.example.com", false, false).unwrap();
         assert!(plan.or_plain && plan.ssl.unwrap().accept_invalid_certs());
         // In clear text the password needs TLS in any case.
-        assert!(!tls.plan("db.example.com", false, true).unwrap().or_plain);
+        let plan = tls.plan("db.example.com", false, true).unwrap();
+        assert!(!plan.or_plain && !plan.ssl.unwrap().accept_invalid_certs());
     }
 
     #[test]

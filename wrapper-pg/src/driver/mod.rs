@@ -2,7 +2,6 @@
 //!
 //! What lives here: [`PgDriver`] and its builder, the steps of a connect. What may not: calls on an open connection.
 
-mod credentials;
 mod dial;
 mod open;
 mod spawner;
@@ -20,7 +19,6 @@ use wrapper_core::driver::{ConnectTarget, DriverConnection, DriverDialect};
 use wrapper_core::env::{Deadline, Environment};
 use wrapper_core::{ErrorClass, Result};
 
-pub use credentials::{ConfiguredCredential, Credential, CredentialSource};
 pub(crate) use dial::Address;
 pub use spawner::Spawner;
 
@@ -36,18 +34,13 @@ pub(crate) struct Shared {
     config: Config,
     tls: Tls,
     environment: Environment,
-    credentials: Arc<dyn CredentialSource>,
     spawner: Spawner,
     login_is_network: AtomicBool,
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("config", &self.config)
-            .field("tls", &self.tls)
-            .field("credentials", &self.credentials)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("config", &self.config).field("tls", &self.tls).finish_non_exhaustive()
     }
 }
 
@@ -64,13 +57,7 @@ pub struct PgDriver {
 impl PgDriver {
     /// Starts from the driver's configuration and a place for the tasks of connections.
     pub fn builder(config: Config, spawner: Spawner) -> PgDriverBuilder {
-        PgDriverBuilder {
-            config,
-            spawner,
-            tls: TlsSettings::new(),
-            environment: Environment::default(),
-            credentials: Arc::new(ConfiguredCredential),
-        }
+        PgDriverBuilder { config, spawner, tls: TlsSettings::new(), environment: Environment::default() }
     }
 
     /// The driver's configuration.
@@ -107,6 +94,10 @@ impl DriverDialect for PgDriver {
         "tokio-postgres"
     }
 
+    fn user(&self) -> Option<&str> {
+        self.shared.config.get_user()
+    }
+
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>> {
         let connection: Arc<dyn DriverConnection> = self.open(target, deadline).await?;
         Ok(connection)
@@ -129,7 +120,6 @@ pub struct PgDriverBuilder {
     spawner: Spawner,
     tls: TlsSettings,
     environment: Environment,
-    credentials: Arc<dyn CredentialSource>,
 }
 
 impl PgDriverBuilder {
@@ -145,12 +135,6 @@ impl PgDriverBuilder {
         self
     }
 
-    /// Sets where passwords come from; the configuration by default.
-    pub fn credentials(mut self, credentials: Arc<dyn CredentialSource>) -> Self {
-        self.credentials = credentials;
-        self
-    }
-
     /// The driver.
     ///
     /// # Errors
@@ -160,7 +144,6 @@ impl PgDriverBuilder {
             tls: self.tls.build()?,
             config: self.config,
             environment: self.environment,
-            credentials: self.credentials,
             spawner: self.spawner,
             login_is_network: AtomicBool::new(false),
         };

@@ -1,4 +1,4 @@
-//! The steps of a connect: credential, addresses, socket, TLS, start-up, role check; all under one deadline.
+//! The steps of a connect: addresses, socket, TLS, start-up, role check; all under one deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,8 +27,7 @@ pub(super) async fn open(
     deadline: Deadline,
 ) -> Result<Arc<PgConnection>> {
     let connected = async {
-        let credential = shared.credentials.credential(target, deadline);
-        let credential = deadline.run("getting the credential", credential).await.map_err(late)?;
+        let credential = target.credential.clone().unwrap_or_default();
         let mut config = shared.config.clone();
         if let Some(user) = &credential.user {
             config.user(user);

@@ -9,6 +9,8 @@ mod client_certificate;
 #[cfg(feature = "_rustls")]
 mod provider;
 #[cfg(feature = "_rustls")]
+mod roots;
+#[cfg(feature = "_rustls")]
 mod rustls_connector;
 mod settings;
 

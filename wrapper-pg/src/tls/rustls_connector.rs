@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
@@ -17,7 +16,7 @@ use wrapper_core::{Error, Result};
 
 use super::provider::{Chosen, choose};
 use super::settings::ClientCertificate;
-use super::{CryptoProvider, Handshake, Made, RootCertificates, TlsMode, client_certificate};
+use super::{CryptoProvider, Handshake, Made, RootCertificates, TlsMode, client_certificate, roots};
 
 /// What the server of a direct TLS connection insists on.
 const ALPN: &[u8] = b"postgresql";
@@ -26,7 +25,7 @@ const ALPN: &[u8] = b"postgresql";
 pub(super) struct Rustls {
     chosen: Chosen,
     client: Option<Arc<SingleCertAndKey>>,
-    /// The certificates of `sslrootcert`, read at once; `None` for the system's, which are read when needed.
+    /// The certificates of `sslrootcert`, read at once; `None` for the system's alone, which are read when needed.
     file: Option<Arc<RootCertStore>>,
     unverified: OnceLock<Arc<dyn Handshake>>,
     authority: OnceLock<Arc<dyn Handshake>>,
@@ -40,8 +39,8 @@ impl Rustls {
         client: Option<&ClientCertificate>,
     ) -> Result<Self> {
         let file = match roots {
-            Some(RootCertificates::File(path)) => Some(Arc::new(read(path)?)),
             Some(RootCertificates::System) | None => None,
+            Some(roots) => Some(Arc::new(roots::read(roots)?)),
         };
         let chosen = choose(named)?;
         let client = client.map(|files| client_certificate::read(files, &chosen.provider)).transpose()?;
@@ -115,40 +114,8 @@ impl Rustls {
         if let Some(file) = &self.file {
             return Ok(Arc::clone(file));
         }
-        let loaded = rustls_native_certs::load_native_certs();
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(loaded.certs);
-        if store.is_empty() {
-            let error = Error::config(
-                "the system has no trusted certificates; set `sslrootcert` to a file of certificates in PEM form",
-            );
-            return Err(match loaded.errors.into_iter().next() {
-                Some(cause) => error.with_source(cause),
-                None => error,
-            });
-        }
-        Ok(Arc::new(store))
+        roots::system().map(Arc::new)
     }
-}
-
-fn read(path: &std::path::Path) -> Result<RootCertStore> {
-    let wrong = |why: &str| {
-        Error::config(format!(
-            "`sslrootcert={}`: {why}; expected a file of certificates in PEM form, such as the RDS global bundle",
-            path.display()
-        ))
-    };
-    let mut store = RootCertStore::empty();
-    let certificates = CertificateDer::pem_file_iter(path)
-        .map_err(|error| wrong("the file could not be read").with_source(error))?;
-    for certificate in certificates {
-        let certificate = certificate.map_err(|error| wrong("the file is damaged").with_source(error))?;
-        store.add(certificate).map_err(|error| wrong("a certificate is not usable").with_source(error))?;
-    }
-    if store.is_empty() {
-        return Err(wrong("the file holds no certificate"));
-    }
-    Ok(store)
 }
 
 /// What is verified of a server's certificate.
@@ -236,7 +203,8 @@ fn certificate_advice(reason: &CertificateError, host: &str) -> Option<String> {
         CertificateError::UnknownIssuer => Some(format!(
             "the certificate of {host} was issued by an authority that is not trusted here. Amazon RDS and Aurora use \
              authorities of their own: download \
-             https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem and set `sslrootcert` to its path"
+             https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem and set `sslrootcert` to its path, or to \
+             `system,PATH` where an RDS Proxy is used too"
         )),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Some(format!(
             "the certificate that was shown is not for {host}; connect by a name that it is for, or set `sslmode` to \

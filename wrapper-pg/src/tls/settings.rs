@@ -65,21 +65,30 @@ impl FromStr for TlsMode {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RootCertificates {
-    /// The system's store. Does not hold the authorities of RDS.
+    /// The system's store. Does not hold the authorities of RDS; it does hold those that RDS Proxy's certificates come
+    /// from.
     System,
-    /// A file of certificates in PEM form, such as the RDS global bundle.
+    /// A file of certificates in PEM form, such as the RDS global bundle; or a folder, of which every file whose name ends
+    /// in `.pem` or `.crt` is read.
     File(PathBuf),
+    /// Certificates in PEM form.
+    Pem(String),
+    /// The system's store and these: for an application that uses RDS Proxy and the database itself.
+    SystemAnd(Box<RootCertificates>),
 }
 
 impl FromStr for RootCertificates {
     type Err = Error;
 
-    /// `system`, or a file's path.
+    /// `system`, the path of a file or a folder, or `system,` with such a path behind it.
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "" => Err(Error::config("`sslrootcert` is empty; expected `system` or a file's path")),
             "system" => Ok(Self::System),
-            path => Ok(Self::File(PathBuf::from(path))),
+            text => match text.strip_prefix("system,") {
+                Some(more) => Ok(Self::SystemAnd(Box::new(more.parse()?))),
+                None => Ok(Self::File(PathBuf::from(text))),
+            },
         }
     }
 }
@@ -89,6 +98,8 @@ impl fmt::Display for RootCertificates {
         match self {
             Self::System => f.write_str("system"),
             Self::File(path) => path.display().fmt(f),
+            Self::Pem(_) => f.write_str("certificates given in code"),
+            Self::SystemAnd(more) => write!(f, "system,{more}"),
         }
     }
 }
@@ -142,8 +153,8 @@ pub(crate) struct ClientCertificate {
 
 /// How connections are encrypted.
 ///
-/// Defaults: `verify-full` for RDS host names when TLS is compiled in, else what the driver's configuration says
-/// (`prefer` when it says nothing); the system's certificates; no client certificate.
+/// Defaults: `verify-full` for RDS host names, and for credentials that travel over TLS only, when TLS is compiled in;
+/// else what the driver's configuration says (`prefer` when it says nothing); the system's certificates; no client certificate.
 ///
 /// The crypto provider is the one that `tls_provider` names; without that the one that the application has installed
 /// for its process (`rustls::crypto::CryptoProvider::install_default`); without that the one that is compiled in, and
@@ -311,7 +322,7 @@ impl Tls {
         if unix {
             return if needed { Err(refused_without_tls(host)) } else { Ok(Plan::plain()) };
         }
-        let mode = self.mode(config, host);
+        let mode = self.mode(config, host, needed);
         if needed && mode == TlsMode::Disable {
             return Err(refused_without_tls(host));
         }
@@ -326,12 +337,14 @@ impl Tls {
         Ok(Plan { ssl_mode, handshake })
     }
 
-    fn mode(&self, config: &Config, host: &str) -> TlsMode {
+    /// A credential that must not be read by others goes to a server that has shown who it is, unless the user has said
+    /// how much TLS there is to be.
+    fn mode(&self, config: &Config, host: &str, needed: bool) -> TlsMode {
         match (self.settings.mode, config.get_ssl_mode()) {
             (Some(mode), _) => mode,
             (None, SslMode::Disable) => TlsMode::Disable,
             (None, SslMode::Require) => TlsMode::Require,
-            (None, _) if self.speaks_tls() && is_rds(host) => TlsMode::VerifyFull,
+            (None, _) if self.speaks_tls() && (needed || is_rds(host)) => TlsMode::VerifyFull,
             (None, _) => TlsMode::Prefer,
         }
     }
@@ -441,8 +454,12 @@ mod tests {
     fn an_rds_name_gets_full_verification_and_others_what_libpq_gives_them() {
         let tls = TlsSettings::new().build().unwrap();
         let config = Config::new();
-        assert_eq!(tls.mode(&config, "db.cluster-xyz.us-east-2.rds.amazonaws.com"), TlsMode::VerifyFull);
-        assert_eq!(tls.mode(&config, "db.example.com"), TlsMode::Prefer);
+        assert_eq!(
+            tls.mode(&config, "db.cluster-xyz.us-east-2.rds.amazonaws.com", false),
+            TlsMode::VerifyFull
+        );
+        assert_eq!(tls.mode(&config, "db.example.com", false), TlsMode::Prefer);
+        assert_eq!(tls.mode(&config, "db.example.com", true), TlsMode::VerifyFull);
         assert_eq!(tls.plan(&config, "db.example.com", false, false).unwrap().ssl_mode, SslMode::Prefer);
         assert_eq!(tls.plan(&config, "db.example.com", false, true).unwrap().ssl_mode, SslMode::Require);
     }

@@ -8,7 +8,8 @@ use crate::registry;
 proptest! {
     #[test]
     fn any_order_of_the_plugins_is_sorted_and_a_wrong_one_is_named(
-        names in Just(registry().names().collect::<Vec<_>>()).prop_shuffle()
+        // Of those that provide credentials a list has one at most.
+        names in Just(registry().names().filter(|name| *name != "secrets_manager").collect::<Vec<_>>()).prop_shuffle()
     ) {
         let list = names.join(",");
         let try_new = |sort| World::try_new(

@@ -1,8 +1,8 @@
 //! The same over MySQL: ten tasks place orders over deadpool or bb8, and the writer is lost in their midst.
 //!
 //! ```text
-//! cargo run -p examples --features _pools --bin mysql-pools -- deadpool      # on a cluster simulated in this process
-//! cargo run -p examples --features _pools --bin mysql-pools -- bb8 \
+//! cargo run -p examples --features pools --bin mysql-pools -- deadpool      # on a cluster simulated in this process
+//! cargo run -p examples --features pools --bin mysql-pools -- bb8 \
 //!     mysql://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
 //! ```
 //!

@@ -2,9 +2,9 @@
 //! and the writer is lost in their midst.
 //!
 //! ```text
-//! cargo run -p examples --features _pools --bin pools -- deadpool            # on a cluster simulated in this process
-//! cargo run -p examples --features _pools --bin pools -- bb8
-//! cargo run -p examples --features _pools --bin pools -- deadpool-postgres \
+//! cargo run -p examples --features pools --bin pools -- deadpool            # on a cluster simulated in this process
+//! cargo run -p examples --features pools --bin pools -- bb8
+//! cargo run -p examples --features pools --bin pools -- deadpool-postgres \
 //!     postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
 //! ```
 //!

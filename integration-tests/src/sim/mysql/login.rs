@@ -180,6 +180,12 @@ async fn authenticate(
         wire.flush().await?;
         (nonce, wire.read().await?)
     };
+    if let (Some(check), AuthPlugin::MysqlClearPassword) = (&server.inner.passwords, &wanted) {
+        let shown = String::from_utf8_lossy(without_end(&answer));
+        let attributes = response.connect_attributes().unwrap_or_default();
+        let program = attributes.get("program_name").map_or("", String::as_str);
+        return Ok(check.lets_in(server, (user, &shown), wire.is_secure(), program));
+    }
     let Some(password) = password else { return Ok(false) };
     let known = password.as_bytes();
     match wanted {
