@@ -265,8 +265,8 @@ async fn start() -> LocalCluster {
     cluster
 }
 
-/// Clients of the library in a pool of deadpool: cancelled checkouts, abandoned transactions, a server that is full, a
-/// crash under load, a silent writer.
+/// Scenarios 59, 60, 63 and 64: clients of the library in a pool of deadpool: cancelled checkouts, abandoned transactions, a
+/// server that is full, a crash under load, a silent writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadpool_with_clients_of_the_library() {
     let cluster = start().await;
@@ -352,7 +352,7 @@ async fn a_clean_client_has_nothing_of_the_last_user(connector: &Connector) {
     }
 }
 
-/// Clients of the library in a pool of bb8: the same.
+/// Scenarios 59, 60, 63 and 64: clients of the library in a pool of bb8.
 #[tokio::test(flavor = "multi_thread")]
 async fn bb8_with_clients_of_the_library() {
     let cluster = start().await;
@@ -366,8 +366,7 @@ async fn bb8_with_clients_of_the_library() {
     end(connector).await;
 }
 
-/// deadpool-postgres, with the driver's clients, its statement cache and its transactions: the same; calls in flight on a
-/// silent writer end as soon as another one is known.
+/// Scenarios 59, 60, 63 and 64: deadpool-postgres, the driver's clients, its statement cache and its transactions.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadpool_postgres_with_clients_of_the_driver() {
     let cluster = start().await;

@@ -19,13 +19,17 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use examples::orders::{Orders, fail_over_in_the_midst};
 use integration_tests::sim::SimCluster;
+use schema::diesel_example;
 use wrapper_pg::Connector;
 use wrapper_pg::pool::RawConnect;
 
-diesel::table! {
-    diesel_example (id) {
-        id -> BigInt,
-        item -> Text,
+#[allow(missing_docs, unreachable_pub, reason = "what the macro makes")]
+mod schema {
+    diesel::table! {
+        diesel_example (id) {
+            id -> BigInt,
+            item -> Text,
+        }
     }
 }
 

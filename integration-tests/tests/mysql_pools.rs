@@ -188,8 +188,8 @@ async fn leaves_a_silent_writer<P: Pooled>(cluster: &MySqlCluster, connector: &C
     }
 }
 
-/// Connections of the library in a pool of deadpool: cancelled checkouts, abandoned work, a crash
-/// under load, a silent writer.
+/// Scenarios 59, 60, 63 and 64: connections of the library in a pool of deadpool: cancelled checkouts, abandoned
+/// work, a crash under load, a silent writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn deadpool_with_connections_of_the_library() {
     let cluster = cluster(Flavour::Aurora).await;
@@ -239,7 +239,7 @@ async fn a_clean_connection_has_nothing_of_the_last_user(connector: &Connector) 
     }
 }
 
-/// Connections of the library in a pool of bb8: the same.
+/// Scenarios 59, 60, 63 and 64: connections of the library in a pool of bb8.
 #[tokio::test(flavor = "multi_thread")]
 async fn bb8_with_connections_of_the_library() {
     let cluster = cluster(Flavour::Aurora).await;
