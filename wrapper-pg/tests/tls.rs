@@ -12,7 +12,7 @@ use common::certificates::{NAME, certificates};
 use common::{Fixed, PASSWORD, Server, builder, deadline, text};
 use wrapper_core::credentials::Credential;
 use wrapper_core::driver::{ConnectTarget, DriverConnection, TransactionStatus};
-use wrapper_core::env::{Deadline, Environment};
+use wrapper_core::env::Environment;
 use wrapper_core::host::{HostInfo, HostRole};
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 use wrapper_pg::{CryptoProvider, PgConnection, RootCertificates, TlsMode, TlsSettings};
@@ -217,6 +217,32 @@ async fn kill_and_cancel_work_over_tls() {
     });
     assert_eq!(answer.unwrap_err().kind(), ErrorKind::HostSilent);
     assert!(start.elapsed() < std::time::Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn authorities_come_from_folders_and_texts_too() {
+    let secure = server();
+    let pem = std::fs::read_to_string(&secure.authority).unwrap();
+    let folder = secure.authority.parent().unwrap().to_owned();
+    for roots in [RootCertificates::Pem(pem), RootCertificates::File(folder)] {
+        let connection = secure.open(NAME, settings().roots(roots)).await.unwrap();
+        assert!(encrypted(&connection).await);
+    }
+    let sources = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");
+    for (roots, expected) in [
+        (RootCertificates::Pem("nothing".to_owned()), "holds no certificate"),
+        (RootCertificates::File(sources), "no file whose name ends in"),
+    ] {
+        let config = secure.server.config();
+        let error = builder(config).tls(settings().roots(roots)).build().err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(
+            error.to_string().contains("`sslrootcert=") && error.to_string().contains(expected),
+            "{error}"
+        );
+    }
+    let both: RootCertificates = "system,/etc/rds/global-bundle.pem".parse().unwrap();
+    assert_eq!(both.to_string(), "system,/etc/rds/global-bundle.pem");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! R15: what must stay secret is in no log at any level, in no error, no `Debug`, no event, no report, no metric.
+//! R15: what must stay secret is in no log at any level, in no error, no `Debug`, no event, no report.
 
 use std::io;
 use std::sync::{Arc, Mutex};
