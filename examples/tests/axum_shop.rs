@@ -14,7 +14,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 #[tokio::test]
 async fn the_shop_takes_orders_through_a_failover() {
     let picture = format!("{}/axum-shop-{}.svg", env!("CARGO_TARGET_TMPDIR"), std::process::id());
-    let mut command = Command::new(env!("CARGO_BIN_EXEaxum-shop"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_axum-shop"));
     command.args(["--out", &picture]).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output()).await;
     let output = output.expect("the program ends in time").expect("the program starts");
