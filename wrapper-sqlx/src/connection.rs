@@ -3,7 +3,7 @@
 //! What lives here: [`SqlxConnection`]. What may not: how it was opened (`driver`), what its errors mean (`error`).
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -34,6 +34,8 @@ pub struct SqlxConnection<DB: Family> {
 #[derive(Debug)]
 struct Seen {
     received: AtomicU64,
+    /// A call has begun and has not ended; the next call that sees this knows that it was dropped.
+    busy: AtomicBool,
     status: Mutex<TransactionStatus>,
 }
 
@@ -49,7 +51,11 @@ impl Seen {
 
 impl<DB: Family> SqlxConnection<DB> {
     pub(crate) fn new(connection: DB::Connection, host: HostInfo) -> Self {
-        let seen = Seen { received: AtomicU64::new(0), status: Mutex::new(TransactionStatus::Idle) };
+        let seen = Seen {
+            received: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
+            status: Mutex::new(TransactionStatus::Idle),
+        };
         Self { slot: Slot::new(connection), seen: Arc::new(seen), host }
     }
 
@@ -74,9 +80,11 @@ impl<DB: Family> SqlxConnection<DB> {
         let seen = Arc::clone(&self.seen);
         let run = self.slot.run(move |connection| {
             async move {
+                begin::<DB>(connection, &seen).await;
                 seen.set_status(TransactionStatus::Unknown);
                 let result = call(connection).await;
                 seen.set_status(DB::transaction_status(connection).await);
+                seen.busy.store(false, Ordering::Release);
                 result.map_err(map_error::<DB>)
             }
             .boxed()
@@ -103,7 +111,24 @@ impl<DB: Family> SqlxConnection<DB> {
     }
 }
 
+/// How many abandoned statements may have failed.
+const ABANDONED: u32 = 8;
+
+/// Begins a call. The call before it may have been dropped: sqlx reads the rest of its answer, and gives its error to the
+/// next statement; a question that nobody waits for takes that.
+async fn begin<DB: Family>(connection: &mut DB::Connection, seen: &Seen) {
+    if !seen.busy.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    for _ in 0..ABANDONED {
+        if !matches!(DB::probe(connection).await, Err(sqlx::Error::Database(_))) {
+            return;
+        }
+    }
+}
+
 async fn query<DB: Family>(connection: &mut DB::Connection, seen: Arc<Seen>, sql: String) -> Result<Rows> {
+    begin::<DB>(connection, &seen).await;
     let before = seen.status();
     let may_change = DB::may_change_transaction(&sql) || before == TransactionStatus::Unknown;
     if may_change {
@@ -116,6 +141,7 @@ async fn query<DB: Family>(connection: &mut DB::Connection, seen: Arc<Seen>, sql
     if may_change || refused {
         seen.set_status(DB::transaction_status(connection).await);
     }
+    seen.busy.store(false, Ordering::Release);
     let (rows, bytes) = result.map_err(map_error::<DB>)?;
     seen.received.fetch_add(bytes, Ordering::Relaxed);
     Ok(rows)
@@ -132,9 +158,16 @@ impl<DB: Family> DriverConnection for SqlxConnection<DB> {
     }
 
     async fn ping(&self, deadline: Deadline) -> Result<()> {
-        let run = self
-            .slot
-            .run(|connection| async { DB::probe(connection).await.map_err(map_error::<DB>) }.boxed());
+        let seen = Arc::clone(&self.seen);
+        let run = self.slot.run(move |connection| {
+            async move {
+                begin::<DB>(connection, &seen).await;
+                let answered = DB::probe(connection).await;
+                seen.busy.store(false, Ordering::Release);
+                answered.map_err(map_error::<DB>)
+            }
+            .boxed()
+        });
         deadline.run("ping", run).await.map_err(|error| self.told(error, "ping"))?;
         self.seen.received.fetch_add(6, Ordering::Relaxed);
         Ok(())
