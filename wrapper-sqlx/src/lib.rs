@@ -54,6 +54,8 @@
 //!
 //! What lives here: the driver and the pools. What may not: anything that another driver needs too.
 
+#[cfg(feature = "cluster-pool")]
+pub mod cluster_pool;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "postgres")]
@@ -65,3 +67,5 @@ pub use sqlx;
 pub use wrapper_core as core;
 #[cfg(feature = "postgres")]
 pub use wrapper_core::{Error, ErrorKind, Result};
+#[cfg(feature = "cluster-pool")]
+pub use wrapper_plugins as plugins;

@@ -70,8 +70,13 @@ pub(crate) fn map_connect_error(error: sqlx::Error, login_is_network: bool) -> E
 
 /// The library's error for one that a call on an open connection gave; host and operation are the caller's to add.
 pub(crate) fn map_error(error: sqlx::Error) -> Error {
-    let class = classify(&error, Phase::Session);
-    let state = server_error(&error).map(|error| error.code().to_owned());
+    describe_error(&error).with_source(error)
+}
+
+/// The same without sqlx's error as its source.
+pub(crate) fn describe_error(error: &sqlx::Error) -> Error {
+    let class = classify(error, Phase::Session);
+    let state = server_error(error).map(|error| error.code().to_owned());
     let mapped = match (class, &state) {
         (ErrorClass::Network, _) => Error::new(ErrorKind::Network, "the connection was lost"),
         (ErrorClass::WrongStatement, _) => {
@@ -82,7 +87,7 @@ pub(crate) fn map_error(error: sqlx::Error) -> Error {
             .with_class(class)
             .with_outcome(TransactionOutcome::MayHaveApplied),
     };
-    with_state(mapped, state).with_source(error)
+    with_state(mapped, state)
 }
 
 /// The server's own answer to a statement; the connection stays usable.
