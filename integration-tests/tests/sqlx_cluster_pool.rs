@@ -141,7 +141,10 @@ async fn what_works_on_a_pool_of_sqlx_works_here() {
         .await
         .expect("rows");
     assert_eq!(names.last().map(String::as_str), Some("name 5"));
-    assert_eq!(calls.take(), ["execute", "fetch_all"]);
+    let all = sqlx::query("SELECT id FROM t").fetch_all(&pool).await.expect("rows");
+    assert_eq!(all.len(), 5);
+    // sqlx's mappings read from a stream.
+    assert_eq!(calls.take(), ["execute", "fetch_many", "fetch_all"]);
     let mut rows = sqlx::query("SELECT i FROM generate_series(1, 100000) AS i").fetch(&pool);
     let mut sum = 0_i64;
     while let Some(row) = rows.try_next().await.expect("a row") {
@@ -470,14 +473,14 @@ async fn a_connection_of_ones_own_survives_its_host() {
     let record = cluster.fail_over().await.expect("failed over");
     let error = within("the call", own.execute("SELECT 1")).await.expect_err("lost");
     assert_eq!(ours(&error).kind(), ErrorKind::FailoverSucceeded, "{error}");
-    assert_eq!(node_of(&cluster, &mut own).await.expect("asked"), record.new_writer);
+    assert_eq!(node_of(&cluster, &mut *own).await.expect("asked"), record.new_writer);
     assert_eq!(own.host().short_name(), cluster.instance(record.new_writer));
     // On the same host, with the only place of the pool in hand: the lost connection makes room for the next.
     sql(&cluster, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'pool'")
         .await;
     let error = within("the call", own.execute("SELECT 1")).await.expect_err("ended by the administrator");
     assert_eq!(ours(&error).kind(), ErrorKind::FailoverSucceeded, "{error}");
-    assert_eq!(node_of(&cluster, &mut own).await.expect("asked"), record.new_writer);
+    assert_eq!(node_of(&cluster, &mut *own).await.expect("asked"), record.new_writer);
     drop(own);
     closed(pool).await;
 }

@@ -94,7 +94,7 @@ fn the_end_of_the_runtime_does_not_hang() {
         let pool = pool.clone();
         async move { join_all((0..8).map(|_| sqlx::query("SELECT 1").execute(&pool))).await }
     });
-    inner.block_on(tokio::time::sleep(Duration::from_millis(300)));
+    inner.block_on(async { tokio::time::sleep(Duration::from_millis(300)).await });
     let began = Instant::now();
     drop(inner);
     assert!(began.elapsed() < Duration::from_secs(10), "the end of the runtime took {:?}", began.elapsed());

@@ -11,11 +11,11 @@ use sqlx::{Acquire, Describe, Either, Execute, Executor, SqlStr, Transaction};
 use wrapper_core::plugin::Call;
 
 use super::backend::{Backend, Parts};
-use super::connection::{ClusterConnection, RowStream};
 use super::inner::told;
 use super::leased::Original;
 use super::plain::PlainConnection;
 use super::pool::ClusterPool;
+use super::session::{ClusterSession, RowStream};
 
 type StatementOf<DB> = <DB as sqlx::Database>::Statement;
 type TypeInfoOf<DB> = <DB as sqlx::Database>::TypeInfo;
@@ -116,7 +116,7 @@ where
     }
 }
 
-impl<'c, DB: Backend> Executor<'c> for &'c mut ClusterConnection<DB>
+impl<'c, DB: Backend> Executor<'c> for &'c mut ClusterSession<DB>
 where
     Describe<DB>: Send,
 {

@@ -12,10 +12,10 @@ use wrapper_core::session::{Session, SessionOptions};
 use wrapper_core::{Error, ErrorKind, Result};
 
 use super::backend::Backend;
-use super::connection::ClusterConnection;
 use super::hosts::Hosts;
 use super::leased::{Leased, Original};
 use super::route::Route;
+use super::session::ClusterSession;
 use crate::postgres::error::into_sqlx;
 
 pub(super) struct Inner<DB: Backend> {
@@ -41,7 +41,7 @@ impl<DB: Backend> Inner<DB> {
     ///
     /// # Cancellation
     /// Safe: a connection goes back.
-    pub(super) async fn open(self: &Arc<Self>, call: &Call<'_>) -> Result<ClusterConnection<DB>> {
+    pub(super) async fn open(self: &Arc<Self>, call: &Call<'_>) -> Result<ClusterSession<DB>> {
         let connected = self.connect(call).await.map_err(|error| error.with_operation(call.method))?;
         self.session(connected)
     }
@@ -49,14 +49,14 @@ impl<DB: Backend> Inner<DB> {
     pub(super) fn session(
         self: &Arc<Self>,
         connected: wrapper_core::plugin::Connected,
-    ) -> Result<ClusterConnection<DB>> {
+    ) -> Result<ClusterSession<DB>> {
         let mut options = SessionOptions::default();
         options.socket_timeout = self.core.settings().socket_timeout;
         // What a session has set is lost with its connection, as with any pool.
         options.transfer_state = false;
         let session: Arc<Session<Leased<DB>>> =
             Session::new(connected, Arc::clone(&self.chain), self.core.cluster().clone(), options)?;
-        Ok(ClusterConnection::new(session, Arc::clone(self)))
+        Ok(ClusterSession::new(session, Arc::clone(self)))
     }
 }
 

@@ -15,9 +15,9 @@ use wrapper_core::plugin::{Call, Connected};
 
 use super::backend::{Backend, Options};
 use super::builder::ClusterPoolBuilder;
-use super::connection::ClusterConnection;
 use super::executor::not_opened;
 use super::inner::Inner;
+use super::session::ClusterConnection;
 use super::transaction::ClusterTransaction;
 
 /// How long connections that are in use when the pool is closed may take to come back.
@@ -102,7 +102,7 @@ impl<DB: Backend> ClusterPool<DB> {
     /// # Cancellation
     /// Safe.
     pub async fn acquire(&self) -> sqlx::Result<ClusterConnection<DB>> {
-        self.inner.open(&Call::new("acquire")).await.map_err(not_opened::<DB>)
+        self.inner.open(&Call::new("acquire")).await.map(Into::into).map_err(not_opened::<DB>)
     }
 
     /// An idle connection to the writer, without waiting and without a question to the server; `None` when there is none,
@@ -118,7 +118,7 @@ impl<DB: Backend> ClusterPool<DB> {
             return None;
         }
         let connection: Arc<dyn DriverConnection> = Arc::new(leased);
-        self.inner.session(Connected::new(connection, writer.clone(), epoch)).ok()
+        self.inner.session(Connected::new(connection, writer.clone(), epoch)).map(Into::into).ok()
     }
 
     /// The cluster: topology, counts.

@@ -7,10 +7,10 @@ use wrapper_core::plugin::Call;
 use wrapper_core::{Error, ErrorKind, TransactionOutcome};
 
 use super::backend::Backend;
-use super::connection::ClusterConnection;
 use super::inner::told;
 use super::leased::Original;
 use super::operations::{Begin, Commit, Rollback};
+use super::session::ClusterSession;
 
 /// A transaction of a [`ClusterPool`](super::ClusterPool); it is rolled back when it is dropped before
 /// [`commit`](Self::commit).
@@ -21,7 +21,7 @@ use super::operations::{Begin, Commit, Rollback};
 /// [`outcome`](Error::outcome) is *rolled back* unless something that can commit was on its way.
 #[must_use = "a transaction that is dropped is rolled back"]
 pub struct ClusterTransaction<DB: Backend> {
-    connection: ClusterConnection<DB>,
+    connection: ClusterSession<DB>,
 }
 
 impl<DB: Backend> ClusterTransaction<DB> {
@@ -29,7 +29,7 @@ impl<DB: Backend> ClusterTransaction<DB> {
     ///
     /// # Cancellation
     /// Leaves no transaction open: the connection is settled before it goes back.
-    pub(super) async fn begin(mut connection: ClusterConnection<DB>) -> sqlx::Result<Self> {
+    pub(super) async fn begin(mut connection: ClusterSession<DB>) -> sqlx::Result<Self> {
         let original = Original::default();
         let begin = Begin { sql: "BEGIN", original: &original };
         let begun = connection.run(Call::new("begin").sql("BEGIN"), &begin).await;
@@ -77,15 +77,15 @@ impl<DB: Backend> ClusterTransaction<DB> {
 }
 
 impl<DB: Backend> Deref for ClusterTransaction<DB> {
-    type Target = ClusterConnection<DB>;
+    type Target = ClusterSession<DB>;
 
-    fn deref(&self) -> &ClusterConnection<DB> {
+    fn deref(&self) -> &ClusterSession<DB> {
         &self.connection
     }
 }
 
 impl<DB: Backend> DerefMut for ClusterTransaction<DB> {
-    fn deref_mut(&mut self) -> &mut ClusterConnection<DB> {
+    fn deref_mut(&mut self) -> &mut ClusterSession<DB> {
         &mut self.connection
     }
 }

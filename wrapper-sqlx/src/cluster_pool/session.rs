@@ -1,7 +1,8 @@
-//! A connection that a caller has for itself: a session over the pools.
+//! A session over the pools: what a statement, an acquired connection and a transaction run on.
 
 use std::fmt;
 use std::future::Future;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,19 +23,15 @@ use super::leased::{Leased, Original};
 use super::operations::{DescribeSql, Execute, FetchAll, FetchOptional, Open, Prepare};
 use super::rows::Rows;
 
-/// A connection of a [`ClusterPool`](super::ClusterPool); it goes back when it is dropped.
-///
-/// `&mut *connection` is an `Executor` of sqlx, and each statement passes the plugins. When the connection is lost, it is
-/// switched to a healthy host and the call ends with an error that says so
-/// ([`Error::from_driver`](crate::Error::from_driver)); the connection stays usable. What was set with `SET` is not carried
-/// over.
-pub struct ClusterConnection<DB: Backend> {
+/// What a [`ClusterConnection`] and a [`ClusterTransaction`](super::ClusterTransaction) deref to: `&mut` of it is an
+/// `Executor` of sqlx, each of whose statements passes the plugins.
+pub struct ClusterSession<DB: Backend> {
     session: Arc<Session<Leased<DB>>>,
     pinned: Option<Arc<Current<Leased<DB>>>>,
     inner: Arc<Inner<DB>>,
 }
 
-impl<DB: Backend> ClusterConnection<DB> {
+impl<DB: Backend> ClusterSession<DB> {
     pub(super) fn new(session: Arc<Session<Leased<DB>>>, inner: Arc<Inner<DB>>) -> Self {
         Self { session, pinned: None, inner }
     }
@@ -160,6 +157,34 @@ impl<DB: Backend> ClusterConnection<DB> {
     }
 }
 
+/// A connection of a [`ClusterPool`](super::ClusterPool) for its owner alone; it goes back when it is dropped.
+///
+/// `&mut *connection` is an `Executor` of sqlx, as with sqlx's own. When it is lost, it is switched to a healthy host and the
+/// call ends with an error that says so ([`Error::from_driver`](crate::Error::from_driver)); the connection stays usable. What
+/// was set with `SET` is not carried over.
+#[derive(Debug)]
+pub struct ClusterConnection<DB: Backend>(ClusterSession<DB>);
+
+impl<DB: Backend> From<ClusterSession<DB>> for ClusterConnection<DB> {
+    fn from(session: ClusterSession<DB>) -> Self {
+        Self(session)
+    }
+}
+
+impl<DB: Backend> Deref for ClusterConnection<DB> {
+    type Target = ClusterSession<DB>;
+
+    fn deref(&self) -> &ClusterSession<DB> {
+        &self.0
+    }
+}
+
+impl<DB: Backend> DerefMut for ClusterConnection<DB> {
+    fn deref_mut(&mut self) -> &mut ClusterSession<DB> {
+        &mut self.0
+    }
+}
+
 /// The rows of a statement that was opened inside the chain; watched whenever it waits for the server.
 pub(super) struct RowStream<DB: Backend> {
     first: Option<Item<DB>>,
@@ -203,9 +228,9 @@ impl<DB: Backend> Stream for RowStream<DB> {
     }
 }
 
-impl<DB: Backend> fmt::Debug for ClusterConnection<DB> {
+impl<DB: Backend> fmt::Debug for ClusterSession<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClusterConnection")
+        f.debug_struct("ClusterSession")
             .field("session", &self.session)
             .field("pinned", &self.pinned.is_some())
             .finish_non_exhaustive()
