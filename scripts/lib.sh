@@ -43,12 +43,12 @@ published() {
 # Tools that the machine lacks go here: in target/, so that a cached target folder spares their build.
 TOOLS=$TARGET/tools
 
-# The path of a program of a crate of the same name, which is built when it is not there yet: that takes some minutes.
-# Arguments: name, version.
+# The path of a program of a crate of the same name, which is built when it is not there yet: that takes some minutes,
+# without optimisation half as many. Arguments: name, version.
 installed() {
   local name=$1 version=$2 program=$TOOLS/bin/$1
   if [[ ! -x $program ]]; then
-    cargo install "$name" --locked --version "$version" --root "$TOOLS" --target-dir "$TOOLS/build" >&2 &&
+    cargo install "$name" --debug --locked --version "$version" --root "$TOOLS" --target-dir "$TOOLS/build" >&2 &&
       rm -rf "$TOOLS/build"
   fi
   say "$program"

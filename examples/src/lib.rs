@@ -50,6 +50,6 @@ pub fn simulated_mysql(cluster: &SimCluster, host: &str) -> wrapper_mysql::Conne
 }
 
 /// The examples of the README, compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "sqlx"))]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;

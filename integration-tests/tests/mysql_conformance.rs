@@ -81,12 +81,16 @@ impl DriverRig for Rig {
         let many = (1..=1000).map(|number| vec![Some(number.to_string())]).collect();
         vec![
             Question::new(
-                "SELECT 1 AS one, NULL AS nothing, '' AS empty",
-                &["one", "nothing", "empty"],
+                "SELECT 1 AS one, NULL AS nothing, '' AS blank",
+                &["one", "nothing", "blank"],
                 vec![vec![text("1"), None, text("")]],
             ),
             Question::new("SELECT 1 AS one FROM dual WHERE false", &["one"], Vec::new()),
-            Question::new("SELECT seq AS n FROM seq_1_to_1000", &["n"], many),
+            Question::new(
+                "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 1000) SELECT n FROM s",
+                &["n"],
+                many,
+            ),
         ]
     }
 

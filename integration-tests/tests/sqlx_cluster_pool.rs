@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
+use integration_tests::gate::{MessageGate, Sender};
 use integration_tests::{Fault, Flavour, FreezeScope, LocalCluster, NodeId};
 use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{Acquire, Executor, PgExecutor, Postgres, QueryBuilder, Row};
@@ -248,45 +249,64 @@ async fn polled<F: Future<Output = ()>>(future: F, times: usize) -> bool {
     .await
 }
 
-/// A statement, a stream, a `begin` and a transaction that are dropped at any of their await points: the next borrower of
-/// the only connection finds no transaction and no stale answer.
+/// A statement, a stream, a `begin` and a transaction that are dropped between any two messages of the protocol: the next
+/// borrower of the only connection finds no transaction and no stale answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_cancelled_leaves_a_clean_session() {
     let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
     sql(&cluster, "CREATE TABLE t (id bigint); GRANT ALL ON t TO PUBLIC").await;
-    let pool = connected(pool_of(&cluster, sized(1))).await;
-    let (mut polls, mut finished) = (1, false);
-    while !finished {
-        let whole = async {
-            let mut rows = sqlx::query("SELECT i FROM generate_series(1, 3000) AS i").fetch(&pool);
-            rows.next().await.expect("a row").expect("a row");
-            drop(rows);
-            let mut transaction = pool.begin().await.expect("begun");
-            add(&mut *transaction, 1).await.expect("inserted");
-            transaction.rollback().await.expect("rolled back");
-            let mut plain = Acquire::begin(&pool).await.expect("begun");
-            add(&mut *plain, 1).await.expect("inserted");
-            drop(plain);
-            add(&pool, 2).await.expect("inserted");
-            sqlx::query("DELETE FROM t").execute(&pool).await.expect("deleted");
-        };
-        finished = polled(whole, polls).await;
-        polls += 1;
-        let mut next = within("the next borrower", pool.acquire()).await.expect("acquired");
-        let answer: i32 = sqlx::query_scalar("SELECT 42").fetch_one(&mut *next).await.expect("asked");
-        assert_eq!(answer, 42);
-        // In a transaction of an earlier borrower the two would differ.
-        let alone = "SELECT transaction_timestamp() = statement_timestamp()";
-        let row = sqlx::raw_sql(alone).fetch_one(&mut *next).await.expect("asked");
-        assert!(row.get::<bool, _>(0), "after {polls} polls a transaction is open");
-        let left: i64 = sqlx::query_scalar("SELECT count(*) FROM t WHERE id = 1")
-            .fetch_one(&mut *next)
-            .await
-            .expect("asked");
-        assert_eq!(left, 0, "after {polls} polls");
+    let gate = MessageGate::start(cluster.server_address(cluster.writer())).await.expect("the gate starts");
+    let port = gate.address().port();
+    // The monitor asks once: after that the messages at the gate are the pool's.
+    let builder = PgClusterPool::builder(sized(1), options(&cluster))
+        .reach(move |_, options| options.host("127.0.0.1").port(port))
+        .set("topology_refresh", "1h")
+        .set("topology_high_refresh", "1h");
+    let pool = connected(builder).await;
+    for sender in [Sender::Server, Sender::Client] {
+        let mut messages = 0;
+        loop {
+            gate.hold_after(sender, messages);
+            let work = async {
+                let mut rows = sqlx::query("SELECT i FROM generate_series(1, 3) AS i").fetch(&pool);
+                rows.next().await.expect("a row").expect("a row");
+                drop(rows);
+                let mut transaction = pool.begin().await.expect("begun");
+                add(&mut *transaction, 1).await.expect("inserted");
+                transaction.rollback().await.expect("rolled back");
+                let mut plain = Acquire::begin(&pool).await.expect("begun");
+                add(&mut *plain, 1).await.expect("inserted");
+                drop(plain);
+                add(&pool, 2).await.expect("inserted");
+            };
+            let finished = within("the work", async {
+                tokio::select! {
+                    biased;
+                    () = gate.held() => false,
+                    () = work => true,
+                }
+            });
+            let finished = finished.await;
+            gate.open();
+            let place = format!("{sender:?} held after {messages} messages");
+            let mut next = within("the next borrower", pool.acquire()).await.expect("acquired");
+            let answer: i32 = sqlx::query_scalar("SELECT 42").fetch_one(&mut *next).await.expect("asked");
+            assert_eq!(answer, 42, "{place}");
+            // In a transaction of an earlier borrower the two would differ.
+            let alone = "SELECT transaction_timestamp() = statement_timestamp()";
+            let row = sqlx::raw_sql(alone).fetch_one(&mut *next).await.expect("asked");
+            assert!(row.get::<bool, _>(0), "{place}: a transaction is open");
+            let left = sqlx::query_scalar("SELECT count(*) FROM t WHERE id = 1").fetch_one(&mut *next);
+            let left: i64 = left.await.expect("asked");
+            assert_eq!(left, 0, "{place}");
+            if finished {
+                break;
+            }
+            messages += 1;
+        }
+        // Each of the seven statements is a message at the least.
+        assert!(messages >= 7, "the whole took {messages} messages of the {sender:?}");
     }
-    assert!(polls > 8, "the whole took {polls} polls");
-    assert_eq!(pool.size(), 1);
     closed(pool).await;
 }
 

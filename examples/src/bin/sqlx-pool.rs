@@ -1,8 +1,8 @@
 //! A plain `sqlx::PgPool` that goes on through a failover: ten tasks place orders, and the writer is lost in their midst.
 //!
 //! ```text
-//! cargo run -p examples --bin sqlx-pool                       # on a cluster simulated in this process
-//! cargo run -p examples --bin sqlx-pool -- postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
+//! cargo run -p examples --features sqlx --bin sqlx-pool                       # on a cluster simulated in this process
+//! cargo run -p examples --features sqlx --bin sqlx-pool -- postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
 //! ```
 //!
 //! On a cluster of yours the program makes and drops a table `sqlx_pool_example`; fail the cluster over while it runs.

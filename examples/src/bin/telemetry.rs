@@ -4,8 +4,8 @@
 //! Runs anywhere: the cluster is simulated in this process.
 //!
 //! ```text
-//! cargo run -p examples --bin telemetry
-//! RUST_LOG=aws_wrapper=debug cargo run -p examples --bin telemetry
+//! cargo run -p examples --features telemetry --bin telemetry
+//! RUST_LOG=aws_wrapper=debug cargo run -p examples --features telemetry --bin telemetry
 //! ```
 
 use std::error::Error;

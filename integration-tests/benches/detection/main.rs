@@ -98,7 +98,7 @@ mod linux {
             let note =
                 format!("Later than the formula: {outside} of {}.", runs * SETTINGS.len() * MOMENTS.len());
             let notes = [format!("Server: {server}."), note];
-            table.write(&E::section("detection"), &arguments.command("detection"), &notes)?;
+            table.write(&E::section("detection", &server), &arguments.command("detection"), &notes)?;
         }
         cluster.stop().await;
         Ok(())

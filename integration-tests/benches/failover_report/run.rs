@@ -110,7 +110,7 @@ pub(crate) async fn all<E: Engine>(arguments: &Arguments) -> Outcome {
     table.print();
     println!("server: {server}");
     if arguments.has("--write") {
-        let section = E::section("failover");
+        let section = E::section("failover", &server);
         table.write(&section, &arguments.command("failover_report"), &[format!("Server: {server}.")])?;
         keep(&section, &figures)?;
     }

@@ -92,7 +92,7 @@ pub(crate) fn first_statements(kind: MySqlKind, password: &str) -> String {
     )
 }
 
-/// The same on all servers; paths are relative to the data folder. Durable against a crash of a server, not of the
+/// The same on all servers, also where the two families have defaults of their own; paths are relative to the data folder. Durable against a crash of a server, not of the
 /// machine: logs are written at each commit, and never synced. All logs are kept: lost nodes are built anew from them.
 const BASE: &str = "\
 [mysqld]
@@ -100,6 +100,8 @@ socket=mysql.sock
 pid_file=server.pid
 skip_name_resolve=ON
 max_connect_errors=1000000000
+max_allowed_packet=16M
+local_infile=ON
 character_set_server=utf8mb4
 default_time_zone=+00:00
 log_bin=binlog

@@ -39,8 +39,9 @@ pub(crate) trait Engine: Sized + Sync {
     type Connector: Connector;
     type Endpoint: Endpoint;
 
-    /// The section of the page of figures, and the file of single figures, for what a bench calls by a name.
-    fn section(name: &str) -> String;
+    /// The section of the page of figures, and the file of single figures, for what a bench calls by a name; each
+    /// server, as [`server`](Self::server) gives it, has its own.
+    fn section(name: &str, server: &str) -> String;
 
     /// Starts a cluster whose names are late by 30 s, and whose old writers come back soon.
     async fn start(setup: Setup) -> Outcome<Self>;

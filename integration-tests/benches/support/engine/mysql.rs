@@ -20,8 +20,9 @@ impl Engine for MySqlCluster {
 
     verbs!();
 
-    fn section(name: &str) -> String {
-        format!("{name}_mysql")
+    fn section(name: &str, server: &str) -> String {
+        let family = if server.starts_with("MariaDB") { "mariadb" } else { "mysql" };
+        format!("{name}_{family}")
     }
 
     async fn server(&self) -> Outcome<String> {

@@ -20,7 +20,7 @@ impl Engine for LocalCluster {
 
     verbs!();
 
-    fn section(name: &str) -> String {
+    fn section(name: &str, _: &str) -> String {
         name.to_owned()
     }
 

@@ -19,12 +19,15 @@ const LINES: [RGBColor; 4] =
 
 /// Draws what there are figures for.
 pub(crate) fn all(folder: &Path) -> Outcome {
-    if let Some(figures) = read(&folder.join("failover.tsv"))? {
+    for (name, server) in
+        [("failover", "PostgreSQL"), ("failover_mariadb", "MariaDB"), ("failover_mysql", "MySQL")]
+    {
+        let Some(figures) = read(&folder.join(name).with_extension("tsv"))? else { continue };
         // The bare driver's 30 s would leave no room for anything else; the table has it.
         let shown: Vec<_> = figures.into_iter().filter(|(name, _)| !name.starts_with("bare")).collect();
         dots(
-            &folder.join("failover.svg"),
-            "First acknowledged write after the cluster accepts writes again",
+            &folder.join(name).with_extension("svg"),
+            &format!("{server}: first acknowledged write after the cluster accepts writes again"),
             &shown,
         )?;
     }

@@ -2,7 +2,7 @@
 //! that the page shows.
 //!
 //! ```text
-//! cargo figures                     # everything, as the page has it: about half an hour
+//! cargo figures                     # everything, as the page has it: about three quarters of an hour
 //! cargo figures --quick          # fewer runs of each
 //! cargo figures --only failover  # benches whose names contain this
 //! cargo figures --draw           # the plots alone, from the figures kept beside the page
