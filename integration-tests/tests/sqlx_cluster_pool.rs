@@ -187,8 +187,17 @@ async fn what_works_on_a_pool_of_sqlx_works_here() {
         let mut transaction = pool.begin().await.expect("begun");
         add(&mut *transaction, 9).await.expect("inserted");
         if abandoned {
-            let fails = sqlx::raw_sql("SELECT 1 / 0").execute(&mut *transaction);
-            assert!(!polled(async { drop(fails.await) }, 1).await, "no answer comes at once");
+            // An empty text after half a second.
+            let fails = sqlx::raw_sql("SELECT 1 / length(pg_sleep(0.5)::text)").execute(&mut *transaction);
+            let running = until("it runs", async || {
+                let sql = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT 1 / length%'";
+                sqlx::query_scalar::<_, i64>(sql).fetch_one(&pool).await.expect("asked") > 0
+            });
+            tokio::select! {
+                biased;
+                failed = fails => drop(failed.expect_err("divided by zero")),
+                () = running => {}
+            }
         } else {
             add(&mut *transaction, 1).await.expect_err("a duplicate");
         }
@@ -229,24 +238,6 @@ async fn until_some<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
     })
     .await;
     found.expect("found")
-}
-
-/// Polls `future` at most `times` times, each time when it was woken, and drops it; whether it has ended.
-async fn polled<F: Future<Output = ()>>(future: F, times: usize) -> bool {
-    let mut future = std::pin::pin!(future);
-    let mut left = times;
-    std::future::poll_fn(|cx| {
-        if left == 0 {
-            return std::task::Poll::Ready(false);
-        }
-        left -= 1;
-        match future.as_mut().poll(cx) {
-            std::task::Poll::Ready(()) => std::task::Poll::Ready(true),
-            std::task::Poll::Pending if left == 0 => std::task::Poll::Ready(false),
-            std::task::Poll::Pending => std::task::Poll::Pending,
-        }
-    })
-    .await
 }
 
 /// A statement, a stream, a `begin` and a transaction that are dropped between any two messages of the protocol: the next
