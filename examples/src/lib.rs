@@ -3,6 +3,9 @@
 //!
 //! What may not live here: anything that an application on a real cluster would need. There, a URL is enough.
 
+#[cfg(feature = "_pools")]
+pub mod orders;
+
 use std::io;
 use std::net::SocketAddr;
 
@@ -47,6 +50,30 @@ pub fn simulated_mysql(cluster: &SimCluster, host: &str) -> wrapper_mysql::Conne
         .dbname("shop")
         .set("ssl_mode", "disabled")
         .environment(Environment::builder().resolver(TableResolver(cluster.names().clone())).build())
+}
+
+/// A plain sqlx pool onto a simulated cluster.
+///
+/// sqlx looks names up by itself, so each host is replaced by its address.
+#[cfg(feature = "sqlx")]
+pub fn simulated_pool(
+    cluster: &SimCluster,
+    options: sqlx::postgres::PgPoolOptions,
+) -> wrapper_sqlx::postgres::PoolBuilder {
+    use sqlx::postgres::{PgConnectOptions, PgSslMode};
+    use wrapper_sqlx::postgres::PoolBuilder;
+
+    let endpoint = PgConnectOptions::new_without_pgpass()
+        .host(&cluster.cluster_endpoint())
+        .port(cluster.port())
+        .username("app")
+        .database("shop")
+        .ssl_mode(PgSslMode::Disable);
+    let names = cluster.names().clone();
+    PoolBuilder::new(options, endpoint).reach(move |host, options| match names.lookup(host.host()) {
+        Some(address) => options.host(&address.to_string()),
+        None => options,
+    })
 }
 
 /// The examples of the README, compiled.

@@ -148,7 +148,7 @@ impl Servers {
     fn of(program: &str) -> Self {
         match program {
             "examples" | "sim_cluster" | "sim_metadata" => Self::Simulated,
-            _ if program.starts_with("mysql_") => Self::MySql,
+            _ if program.starts_with("mysql_") || program == "sqlx_mysql" => Self::MySql,
             _ => Self::Postgres,
         }
     }

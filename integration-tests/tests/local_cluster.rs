@@ -121,10 +121,7 @@ async fn crashes_lose_no_acknowledged_write_and_old_writers_return() {
         assert_eq!((record.old_writer, record.new_writer), (old, cluster.writer()));
         assert_ne!(record.new_writer, old);
         assert!(record.promotion_time >= Duration::from_millis(100), "{record:?}");
-        assert!(
-            record.outage() >= record.promotion_time && record.outage() < Duration::from_secs(10),
-            "{record:?}"
-        );
+        assert!(record.outage() >= record.promotion_time && record.outage() < LONG, "{record:?}");
         tokio::time::sleep(Duration::from_millis(60)).await;
         let named = cluster.names().lookup(&cluster.cluster_endpoint());
         assert_eq!(named, Some(cluster.address(record.new_writer).ip()));
@@ -182,7 +179,7 @@ async fn the_last_node_is_not_promoted_alone() {
         assert!(matches!(&error, Error::NoStandby { left: node, .. } if *node == left), "{error}");
         assert!(error.to_string().contains("`rejoin`"), "{error}");
     }
-    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert!(started.elapsed() < LONG, "{:?}", started.elapsed());
     assert_eq!(cluster.writer(), first.new_writer, "nothing was done");
     let client = cluster.connect_app(cluster.writer()).await.unwrap();
     client.batch_execute("CREATE TABLE still_writable (id int)").await.unwrap();
@@ -434,7 +431,7 @@ async fn aurora_answers_on_each_node_and_late_where_told() {
     let switched = Instant::now();
     assert_eq!(text(&client, AURORA_WRITER).await.as_deref(), Some("shop-3"));
     while text(&client, AURORA_WRITER).await.as_deref() != Some("shop-1") {
-        assert!(switched.elapsed() < Duration::from_secs(5));
+        assert!(switched.elapsed() < LONG);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(begin.elapsed() >= Duration::from_millis(600), "{:?}", begin.elapsed());

@@ -20,7 +20,7 @@ async fn starts_replicates_and_stops() {
     let begin = Instant::now();
     let cluster = MySqlCluster::builder().start().await.unwrap();
     eprintln!("{} started in {:?}", cluster.server_version(), begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < LONG, "{:?}", begin.elapsed());
     assert_eq!(cluster.truth().await, [Truth::Writer, Truth::Reader, Truth::Reader]);
     cluster.wait_until_healthy(LONG).await.unwrap();
 
@@ -73,10 +73,7 @@ async fn crashes_lose_no_acknowledged_write_and_old_writers_return() {
         assert_eq!((record.old_writer, record.new_writer), (old, cluster.writer()));
         assert_ne!(record.new_writer, old);
         assert!(record.promotion_time >= Duration::from_millis(50), "{record:?}");
-        assert!(
-            record.outage() >= record.promotion_time && record.outage() < Duration::from_secs(10),
-            "{record:?}"
-        );
+        assert!(record.outage() >= record.promotion_time && record.outage() < LONG, "{record:?}");
         tokio::time::sleep(Duration::from_millis(60)).await;
         let named = cluster.names().lookup(&cluster.cluster_endpoint());
         assert_eq!(named, Some(cluster.address(record.new_writer).ip()));
@@ -203,6 +200,14 @@ async fn an_old_writer_with_a_tail_that_nobody_received_returns_without_it() {
     let writer = Writer::start(&cluster).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
     let acknowledged = writer.acknowledged().await;
+    // A replica that is killed loses what it has received and not applied.
+    for node in [N2, N3] {
+        let begin = Instant::now();
+        while acknowledged.last() > rows(&cluster, node).await.last() {
+            assert!(begin.elapsed() < LONG, "{node:?} lags");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
     // Nobody receives this: it is in the writer's log, waits for a replica, and dies with the writer.
     cluster.freeze(N2, FreezeScope::AllProcesses).await.unwrap();
     cluster.freeze(N3, FreezeScope::AllProcesses).await.unwrap();
@@ -427,7 +432,7 @@ async fn aurora_answers_on_each_node_and_late_where_told() {
     let switched = Instant::now();
     assert_eq!(text(&mut client, AURORA_WRITER).await.as_deref(), Some("shop-3"));
     while text(&mut client, AURORA_WRITER).await.as_deref() != Some("shop-1") {
-        assert!(switched.elapsed() < Duration::from_secs(5));
+        assert!(switched.elapsed() < LONG);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert!(switched.elapsed() >= Duration::from_millis(500), "{:?}", switched.elapsed());

@@ -18,9 +18,9 @@ use sqlx::postgres::{PgPoolOptions, PgRow};
 use sqlx::{Acquire, Executor, PgExecutor, Postgres, QueryBuilder, Row};
 use sqlx_support::{by_table, cluster, options, sized, sql, until, within};
 use wrapper_core::plugin::{BuildContext, Call, MethodSet, OrderClass, Outcome, Plugin, PluginFactory};
+use wrapper_sqlx::cluster_pool::PgClusterPool;
 use wrapper_sqlx::cluster_pool::{ClusterConnection, ClusterPoolBuilder};
 use wrapper_sqlx::core::TransactionOutcome;
-use wrapper_sqlx::postgres::PgClusterPool;
 use wrapper_sqlx::{Error, ErrorKind};
 
 /// A pool of the cluster, not connected yet; its monitor looks every 50 ms, and silence is noticed soon.

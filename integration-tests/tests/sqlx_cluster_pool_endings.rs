@@ -14,8 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgExecutor, Postgres};
 use sqlx_support::{LIMIT, by_table, cluster, options, sized, until, within};
 use wrapper_core::observe::{Event, Observer};
+use wrapper_sqlx::cluster_pool::PgClusterPool;
 use wrapper_sqlx::cluster_pool::{BreakerState, ClusterPoolBuilder, ToReaders};
-use wrapper_sqlx::postgres::PgClusterPool;
 use wrapper_sqlx::{Error, ErrorKind};
 
 fn pool_of(cluster: &LocalCluster, pool: PgPoolOptions) -> ClusterPoolBuilder<Postgres> {

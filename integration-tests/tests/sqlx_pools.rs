@@ -4,103 +4,21 @@
 
 mod sqlx_support;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use integration_tests::{FailoverRecord, Fault, Flavour, FreezeScope, LocalCluster};
-use sqlx::PgPool;
 use sqlx::postgres::PgSslMode;
 use sqlx_support::{
-    cluster, cluster_with_tls, connections_at, end, known_writer, node_of, options, pool_of, sized, sql,
-    until, within,
+    cluster, cluster_with_tls, connections_at, end, known_writer, load, node_of, options, pool_of, site,
+    sized, sql, until, within,
 };
-use wrapper_sqlx::postgres::PoolHandle;
 
-/// What the load of a test has seen.
-#[derive(Default)]
-struct Seen {
-    stop: AtomicBool,
-    next: AtomicI64,
-    /// Acquires that gave a connection.
-    acquired: AtomicU64,
-    /// Of those, connections to a host that the monitor knew to be demoted before the acquire began.
-    demoted: AtomicU64,
-    /// What acquires failed with.
-    refused: std::sync::Mutex<Vec<sqlx::Error>>,
-    acknowledged: std::sync::Mutex<Vec<i64>>,
-}
-
-impl Seen {
-    /// Writes over the pool until it is told to stop.
-    async fn write(&self, cluster: &LocalCluster, pool: &PgPool, handle: &PoolHandle) {
-        while !self.stop.load(Ordering::SeqCst) {
-            let known = known_writer(cluster, handle);
-            let mut connection = match pool.acquire().await {
-                Ok(connection) => connection,
-                Err(error) => {
-                    self.refused.lock().expect("not poisoned").push(error);
-                    continue;
-                }
-            };
-            self.acquired.fetch_add(1, Ordering::SeqCst);
-            let Ok(node) = node_of(cluster, &mut connection).await else { continue };
-            let now = known_writer(cluster, handle);
-            if Some(node) != known && Some(node) != now {
-                self.demoted.fetch_add(1, Ordering::SeqCst);
-            }
-            let id = self.next.fetch_add(1, Ordering::SeqCst);
-            let insert = sqlx::query("INSERT INTO t VALUES ($1)").bind(id).execute(&mut *connection).await;
-            if insert.is_ok() {
-                self.acknowledged.lock().expect("not poisoned").push(id);
-            }
-        }
-    }
-}
-
-/// 50 tasks over a pool of 20, one failover in their midst; what every such test wants is checked here.
+/// 50 tasks over a pool of 20, one failover in their midst.
 async fn under_load(cluster: &LocalCluster, lose: impl AsyncFnOnce(&LocalCluster) -> FailoverRecord) {
     sql(cluster, "CREATE TABLE t (id bigint PRIMARY KEY); GRANT ALL ON t TO PUBLIC").await;
-    let (pool, handle) = within("the pool", pool_of(cluster, sized(20)).connect()).await.expect("a pool");
-    let seen = Seen::default();
-    let load = async {
-        join_all((0..50).map(|_| seen.write(cluster, &pool, &handle))).await;
-    };
-    let script = async {
-        until("the load runs", async || seen.acquired.load(Ordering::SeqCst) > 500).await;
-        let record = lose(cluster).await;
-        until("the monitor knows", async || known_writer(cluster, &handle) == Some(record.new_writer)).await;
-        let before = seen.acknowledged.lock().expect("not poisoned").len();
-        until("the load goes on", async || {
-            seen.acknowledged.lock().expect("not poisoned").len() > before + 500
-        })
-        .await;
-        let first = record.t_accepting.elapsed();
-        seen.stop.store(true, Ordering::SeqCst);
-        (record, first)
-    };
-    let ((), (record, first)) = within("the load", async { tokio::join!(load, script) }).await;
-    println!(
-        "{record}; 500 writes within {first:?} of the first possible one; {} acquires; switch: {:?}",
-        seen.acquired.load(Ordering::SeqCst),
-        handle.last_switch()
-    );
-    assert_eq!(seen.demoted.load(Ordering::SeqCst), 0, "connections to a host known to be demoted");
-    // sqlx tries again when a connect is refused, but not when a server that stops hangs up in the middle of the login:
-    // there is no hook there. More than one such error a task would be another fault.
-    let refused = std::mem::take(&mut *seen.refused.lock().expect("not poisoned"));
-    let odd: Vec<_> = refused.iter().filter(|error| !matches!(error, sqlx::Error::Io(_))).collect();
-    assert!(odd.is_empty() && refused.len() <= 50, "{} acquires failed: {refused:?}", refused.len());
-    let switch = handle.last_switch().expect("switched");
-    assert_eq!(switch.to.short_name(), cluster.instance(record.new_writer));
-    let kept: Vec<i64> = sqlx::query_scalar("SELECT id FROM t").fetch_all(&pool).await.expect("read");
-    let kept: std::collections::BTreeSet<i64> = kept.into_iter().collect();
-    let acknowledged = seen.acknowledged.lock().expect("not poisoned").clone();
-    assert!(acknowledged.iter().all(|id| kept.contains(id)), "an acknowledged write is lost");
-    let open = connections_at(cluster, record.new_writer).await;
-    assert!(open <= 20, "{open} connections of a pool of 20");
-    end(handle).await;
-    pool.close().await;
+    let site = site::pg::On::new(cluster, pool_of(cluster, sized(20))).await;
+    load::under_load(site, cluster, async || lose(cluster).await).await;
 }
 
 /// Scenarios 59 and 64: the writer crashes under a pool of 20 with 50 tasks: no acquire fails, none gives a connection to
@@ -116,6 +34,35 @@ async fn a_crash_under_load_on_aurora() {
 async fn a_crash_under_load_on_multi_az() {
     let cluster = cluster(Flavour::MultiAz).start().await.expect("the cluster starts");
     under_load(&cluster, async |cluster| cluster.fail_over().await.expect("failed over")).await;
+}
+
+/// Scenarios 59 and 64, with sqlx 0.8.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_under_load_with_sqlx_0_8() {
+    use wrapper_sqlx::v0_8::postgres::PoolBuilder;
+    use wrapper_sqlx::v0_8::sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    sql(&cluster, "CREATE TABLE t (id bigint PRIMARY KEY); GRANT ALL ON t TO PUBLIC").await;
+    let app = cluster.app();
+    let options = PgConnectOptions::new_without_pgpass()
+        .host(&cluster.cluster_endpoint())
+        .port(cluster.port())
+        .username(&app.user)
+        .password(&app.password)
+        .database(&app.database)
+        .ssl_mode(PgSslMode::Disable)
+        .application_name(sqlx_support::APPLICATION);
+    let own = PgPoolOptions::new().max_connections(20).acquire_timeout(Duration::from_secs(20));
+    let names = cluster.names();
+    let builder = PoolBuilder::new(own, options)
+        .reach(move |host, options| match names.lookup(host.host()) {
+            Some(address) => options.host(&address.to_string()),
+            None => options,
+        })
+        .set("topology_refresh", "50ms")
+        .set("topology_high_refresh", "50ms");
+    let site = site::pg_0_8::On::new(&cluster, builder).await;
+    load::under_load(site, &cluster, async || cluster.fail_over().await.expect("failed over")).await;
 }
 
 /// Scenario 59, planned: the old writer lives on as a reader.

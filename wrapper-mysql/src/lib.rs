@@ -41,6 +41,8 @@ mod driver;
 mod error;
 mod fate;
 mod infile;
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+pub mod pool;
 mod session_state;
 mod sql;
 mod statement;

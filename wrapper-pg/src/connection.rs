@@ -18,7 +18,7 @@ use wrapper_core::{Error, Result, TransactionOutcome};
 use crate::cancel::CancelToken;
 use crate::driver::{Address, Shared};
 use crate::error::map_error;
-use crate::link::{Link, MessageHandler};
+use crate::link::{Hold, Link, MessageHandler};
 use crate::session_state::SessionState;
 use crate::tap::{Mark, Probe};
 
@@ -55,8 +55,9 @@ impl Drop for Unheard<'_> {
 ///
 /// Dropping the last handle says goodbye to the server within a bounded time and closes the socket.
 pub struct PgConnection {
+    // Dropped before the client: the connection's task knows then that the end is wanted.
+    link: Hold,
     client: Client,
-    link: Arc<Link>,
     probe: Arc<Probe>,
     id: Arc<ConnId>,
     state: Mutex<SessionState>,
@@ -75,7 +76,7 @@ impl PgConnection {
         shared: Arc<Shared>,
     ) -> Self {
         let (id, state) = (Arc::new(ConnId(())), Mutex::default());
-        Self { client, link, probe, id, state, host, address, shared }
+        Self { link: Hold::new(link), client, probe, id, state, host, address, shared }
     }
 
     /// The driver's client.
@@ -222,6 +223,24 @@ impl PgConnection {
     }
 }
 
+/// For pools.
+#[cfg(any(feature = "bb8", feature = "deadpool", feature = "raw-client"))]
+impl PgConnection {
+    /// Whether nothing is open on it and nothing in flight.
+    #[cfg(any(feature = "bb8", feature = "deadpool"))]
+    pub(crate) fn is_settled(&self) -> bool {
+        self.probe.outstanding() == 0
+            && self.probe.status() == TransactionStatus::Idle
+            && !self.probe.is_copying_in()
+    }
+
+    /// The driver's client alone, and what keeps its connection open.
+    #[cfg(feature = "raw-client")]
+    pub(crate) fn into_raw(self) -> (Client, Hold) {
+        (self.client, self.link)
+    }
+}
+
 #[async_trait]
 impl DriverConnection for PgConnection {
     async fn fetch_text(&self, sql: &str, deadline: Deadline) -> Result<Rows> {
@@ -284,19 +303,13 @@ impl DriverConnection for PgConnection {
     }
 }
 
-impl Drop for PgConnection {
-    fn drop(&mut self) {
-        self.link.release();
-    }
-}
-
 impl fmt::Debug for PgConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PgConnection")
             .field("host", &self.host)
             .field("address", &self.address)
             .field("secure", &self.is_secure())
-            .field("link", &self.link)
+            .field("link", &*self.link)
             .field("probe", &self.probe)
             .finish_non_exhaustive()
     }

@@ -138,6 +138,11 @@ impl Connector {
         self.core.cluster()
     }
 
+    #[cfg(feature = "raw-client")]
+    pub(crate) fn core(&self) -> &ConnectorCore {
+        &self.core
+    }
+
     /// The settings.
     pub fn settings(&self) -> &Settings {
         self.core.settings()

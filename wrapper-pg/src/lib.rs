@@ -17,6 +17,8 @@ mod error;
 mod generic_client;
 mod link;
 mod notifications;
+#[cfg(any(feature = "bb8", feature = "deadpool", feature = "raw-client"))]
+pub mod pool;
 mod session_state;
 mod statement;
 mod stream;

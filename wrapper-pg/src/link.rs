@@ -3,6 +3,7 @@
 //! What lives here: [`Link`]. What may not: protocol knowledge, which is the tap's.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::Waker;
@@ -28,6 +29,9 @@ pub(crate) struct Link {
     reason: OnceLock<Error>,
     cause: OnceLock<Arc<tokio_postgres::Error>>,
     task: AtomicWaker,
+    /// Who waits for the end.
+    #[cfg(feature = "raw-client")]
+    watch: AtomicWaker,
     received: AtomicU64,
     written: AtomicU64,
     handler: Mutex<Option<MessageHandler>>,
@@ -91,6 +95,19 @@ impl Link {
             let _ = self.cause.set(Arc::new(cause));
         }
         self.flags.fetch_or(ENDED, Ordering::AcqRel);
+        #[cfg(feature = "raw-client")]
+        self.watch.wake();
+    }
+
+    /// Waits until the driver's connection has ended; for one waiter. When its task was dropped instead, with the cluster,
+    /// it waits for ever.
+    #[cfg(feature = "raw-client")]
+    pub(crate) async fn ended(&self) {
+        std::future::poll_fn(|cx| {
+            self.watch.register(cx.waker());
+            if self.has_ended() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        })
+        .await;
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -136,6 +153,37 @@ impl Link {
         if let Some(handler) = handler {
             handler(message);
         }
+    }
+}
+
+/// The link in the hands of whoever the connection belongs to: dropped, it says goodbye.
+#[derive(Debug)]
+pub(crate) struct Hold(Arc<Link>);
+
+impl Hold {
+    pub(crate) fn new(link: Arc<Link>) -> Self {
+        Self(link)
+    }
+
+    /// The link without the right to it.
+    #[cfg(feature = "raw-client")]
+    pub(crate) fn link(&self) -> &Arc<Link> {
+        &self.0
+    }
+}
+
+impl Deref for Hold {
+    type Target = Link;
+
+    #[inline]
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 

@@ -1,11 +1,12 @@
 //! The sqlx adapter of the AWS Advanced Rust Wrapper.
 //!
-//! An application keeps its `sqlx::PgPool` and its queries; one call makes the pool, and from then on the pool follows the
+//! An application keeps its `sqlx::PgPool` or `sqlx::MySqlPool` and its queries; one call makes the pool, and from then on the pool follows the
 //! writer of its Amazon Aurora or RDS cluster: after a failover new connections lead to the new writer, older ones are not
-//! handed out any more, and neither a crashed nor a silent host holds an acquire up. See [`postgres::PoolBuilder`].
+//! handed out any more, and neither a crashed nor a silent host holds an acquire up. See [`pool::PoolBuilder`], by its names in [`postgres`]
+//! and [`mysql`].
 //!
 //! ```no_run
-//! # #[cfg(feature = "postgres")]
+//! # #[cfg(all(feature = "postgres", feature = "sqlx-0-9"))]
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 //! use wrapper_sqlx::postgres::PoolBuilder;
@@ -32,6 +33,18 @@
 //! # drop((orders, reads_handle)); Ok(()) }
 //! ```
 //!
+//! # Databases and versions of sqlx
+//!
+//! | feature | |
+//! | --- | --- |
+//! | `postgres` (default) | PostgreSQL: [`postgres`] |
+//! | `mysql` | MySQL and MariaDB: [`mysql`] |
+//! | `sqlx-0-9` (default) | for sqlx 0.9: the root of this crate |
+//! | `sqlx-0-8` | for sqlx 0.8, from the same source: `v0_8` |
+//!
+//! Features add to one another; both versions can be in one build. TLS and its crypto provider are features named as
+//! sqlx's own, and hold for both versions.
+//!
 //! # What becomes of a call in a failover
 //!
 //! Statements on a plain pool do not go through the library: one that is in flight when its host is lost ends with sqlx's
@@ -41,7 +54,7 @@
 //! # What is not protected
 //!
 //! * `try_acquire` runs no hooks, so it may give an older connection between the monitor's answer that shows a new writer
-//!   and the moment when the idle connections were thrown out ([`postgres::PoolSwitch::took`]: 0.5 to 4 ms in
+//!   and the moment when the idle connections were thrown out ([`pool::PoolSwitch::took`]: 0.5 to 4 ms in
 //!   unoptimised tests); nor does it notice a connection that has died since.
 //! * A connection that is in use when its host loses the role stays in use; it is replaced when it comes back.
 //! * The cluster's own hosts only: a pool with a `parent` pool is none that this crate can follow.
@@ -54,18 +67,18 @@
 //!
 //! What lives here: the driver and the pools. What may not: anything that another driver needs too.
 
-#[cfg(feature = "cluster-pool")]
-pub mod cluster_pool;
-#[cfg(feature = "postgres")]
-pub mod postgres;
-#[cfg(feature = "postgres")]
-mod slot;
+#![allow(clippy::duplicate_mod, reason = "one source for two versions of sqlx; see `v0_8`")]
 
-#[cfg(feature = "postgres")]
-pub use sqlx;
-#[cfg(feature = "postgres")]
+#[cfg(all(any(feature = "postgres", feature = "mysql"), any(feature = "sqlx-0-9", feature = "sqlx-0-8")))]
+mod slot;
+#[cfg(all(any(feature = "postgres", feature = "mysql"), feature = "sqlx-0-8"))]
+pub mod v0_8;
+#[cfg(all(any(feature = "postgres", feature = "mysql"), feature = "sqlx-0-9"))]
+mod v0_9;
+
+#[cfg(all(any(feature = "postgres", feature = "mysql"), feature = "sqlx-0-9"))]
+pub use v0_9::*;
 pub use wrapper_core as core;
-#[cfg(feature = "postgres")]
 pub use wrapper_core::{Error, ErrorKind, Result};
 #[cfg(feature = "cluster-pool")]
 pub use wrapper_plugins as plugins;

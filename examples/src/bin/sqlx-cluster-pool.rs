@@ -2,8 +2,8 @@
 //! error says whether its transfer was made, so each that was not is made again, and the sum stays what it was.
 //!
 //! ```text
-//! cargo run -p examples --bin sqlx-cluster-pool                # on a cluster simulated in this process
-//! cargo run -p examples --bin sqlx-cluster-pool -- postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
+//! cargo run -p examples --features sqlx --bin sqlx-cluster-pool                # on a cluster simulated in this process
+//! cargo run -p examples --features sqlx --bin sqlx-cluster-pool -- postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop
 //! ```
 //!
 //! On a cluster of yours the program makes and drops the tables `sqlx_cluster_pool_accounts` and
@@ -17,7 +17,7 @@ use std::time::Duration;
 use integration_tests::sim::SimCluster;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use wrapper_sqlx::Error;
-use wrapper_sqlx::postgres::PgClusterPool;
+use wrapper_sqlx::cluster_pool::PgClusterPool;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 

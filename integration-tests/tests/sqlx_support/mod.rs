@@ -2,6 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::disallowed_methods, reason = "helpers of tests")]
 
+pub(crate) mod load;
+pub(crate) mod mysql;
+pub(crate) mod site;
+
 use std::future::Future;
 use std::time::Duration;
 
@@ -10,6 +14,7 @@ use integration_tests::names::NameTable;
 use integration_tests::{Flavour, LocalCluster, NodeId};
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use wrapper_core::cluster::Cluster;
 use wrapper_core::host::HostInfo;
 use wrapper_sqlx::postgres::{PoolBuilder, PoolHandle};
 
@@ -27,13 +32,18 @@ pub(crate) fn cluster(flavour: Flavour) -> Builder {
 
 /// The same with TLS; and the certificate authority, in PEM.
 pub(crate) fn cluster_with_tls(flavour: Flavour) -> (Builder, String) {
+    let (pem, key) = certificate();
+    (cluster(flavour).hash("cxyz").tls(pem.clone(), key), pem)
+}
+
+/// A certificate for the hosts of a cluster with the hash `cxyz`, which is its own authority, and its key, in PEM.
+pub(crate) fn certificate() -> (String, String) {
     // For `verify-ca` sqlx asks for the provider of the process, and with two compiled in, as all features have it, there is
     // none by itself.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let names = ["*.cxyz.us-east-2.rds.amazonaws.com", "shop.cluster-cxyz.us-east-2.rds.amazonaws.com"];
     let made = rcgen::generate_simple_self_signed(names.map(str::to_owned)).expect("a certificate");
-    let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-    (cluster(flavour).hash("cxyz").tls(pem.clone(), key), pem)
+    (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
 /// Connect options for the application at the cluster endpoint.
@@ -120,8 +130,13 @@ pub(crate) async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
 
 /// Ends the following: soon, whatever has become of the servers, and without a task left.
 pub(crate) async fn end(handle: PoolHandle) {
+    ended(handle.cluster(), handle.shutdown()).await;
+}
+
+/// As [`end`], for the handle of any pool.
+pub(crate) async fn ended(cluster: &Cluster, shutdown: impl Future<Output = ()>) {
     let began = tokio::time::Instant::now();
-    within("the shutdown", handle.shutdown()).await;
+    within("the shutdown", shutdown).await;
     assert!(began.elapsed() < Duration::from_secs(2), "the shutdown took {:?}", began.elapsed());
-    assert_eq!(handle.cluster().task_count(), 0, "a task outlived the shutdown");
+    assert_eq!(cluster.task_count(), 0, "a task outlived the shutdown");
 }

@@ -14,6 +14,7 @@ mod host_row;
 mod multi_az_pg;
 mod mysql;
 mod mysql_aurora;
+mod mysql_codes;
 mod mysql_detect;
 mod mysql_grants;
 mod mysql_multi_az;
@@ -37,6 +38,7 @@ use crate::host::{HostRole, HostStatus};
 pub use crate::dialect_id::{DialectId, Engine};
 pub use detect::{DETECTION_SQL, Detected, Detection, EndpointHint, Question, detect_dialect};
 pub use host_row::HostRow;
+pub use mysql_codes::{classify_mysql_code, mysql_code};
 pub use mysql_detect::{MYSQL_DETECTION_SQL, MysqlDetection, MysqlQuestion, detect_mysql_dialect};
 pub use sqlstate::{Phase, classify_io, classify_sqlstate};
 

@@ -25,6 +25,8 @@ use crate::connection::{Lent, MysqlConnection};
 use crate::infile::Infile;
 use crate::statement::Known;
 
+#[cfg(any(feature = "bb8", feature = "deadpool"))]
+pub(crate) use ops::Reset;
 pub use result::QueryResult;
 
 /// The connection on which a transaction was begun.

@@ -141,6 +141,12 @@ impl MysqlConnection {
         self.undone.load(Ordering::Acquire)
     }
 
+    /// Whether nothing is open on it and nothing in flight.
+    #[cfg(any(feature = "bb8", feature = "deadpool"))]
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(&*self.slot(), Slot::Idle(_)) && self.status.now() == TransactionStatus::Idle
+    }
+
     async fn bounded<T>(
         &self,
         operation: &'static str,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use mysql_async::Opts;
-use wrapper_core::dialect::Engine;
+use wrapper_core::dialect::{Engine, Phase};
 use wrapper_core::driver::{ConnectTarget, DriverConnection, DriverDialect};
 use wrapper_core::env::{Deadline, Environment};
 use wrapper_core::{Error, ErrorClass, Result};
@@ -19,7 +19,7 @@ use wrapper_core::{Error, ErrorClass, Result};
 pub use credentials::{ConfiguredCredential, Credential, CredentialSource};
 
 use crate::connection::MysqlConnection;
-use crate::error::{Phase, classify};
+use crate::error::classify;
 use crate::tls::{Tls, TlsSettings};
 
 /// The name under which the library's own connections show up in `performance_schema.session_connect_attrs`

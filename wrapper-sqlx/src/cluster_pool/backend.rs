@@ -1,84 +1,82 @@
-//! What the pool needs of a database beyond sqlx's own traits.
+//! What the pool needs of a database beyond what all of the adapter does.
 //!
-//! What lives here: [`Backend`], implemented once for each database; [`Parts`], a query taken apart. What may not: a
-//! database's types.
-
-use std::sync::Arc;
+//! What lives here: [`Backend`]; [`Parts`], a query taken apart. What may not: what a statement does on its way.
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
-use sqlx::{Connection, Database, Describe, Either, Execute, SqlStr};
-use wrapper_core::config::DriverKeys;
-use wrapper_core::driver::{DriverDialect, Rows, TransactionStatus};
-use wrapper_core::host::HostInfo;
-use wrapper_core::{Error, Result};
+use sqlx::{Database, Describe, Either, Execute, Executor, SqlStr};
 
-/// The connect options of a database.
-pub(crate) type Options<DB> = <<DB as Database>::Connection as Connection>::Options;
-
-/// How a host is reached, where that is not by its name and port.
-pub(crate) type Reach<DB> = dyn Fn(&HostInfo, Options<DB>) -> Options<DB> + Send + Sync;
+use super::super::family::Family;
 
 /// What a stream of a query gives.
 pub(crate) type Item<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
-/// A database that a [`ClusterPool`](super::ClusterPool) can be made for. Sealed: this crate implements it.
-pub trait Backend: Internals {}
-
-/// The closed side of [`Backend`]: its methods are called by the pool only.
-pub trait Internals: Database<Arguments: Clone + Sync> {
-    /// sqlx as a driver: for monitors, and for the meaning of errors.
-    type Driver: DriverDialect + Clone + 'static;
-
-    /// What settings are told of sqlx.
-    const KEYS: DriverKeys<'static>;
-
-    /// sqlx as a driver with these options, which reaches hosts as `reach` says.
-    fn driver(options: Options<Self>, reach: Option<Arc<Reach<Self>>>) -> Self::Driver;
-
-    /// Host and port of the connect options.
-    ///
-    /// # Errors
-    /// A configuration error when they lead to no host of a network.
-    fn endpoint(options: &Options<Self>) -> Result<(String, u16)>;
-
-    /// The options for a connection to `host`.
-    fn lead(driver: &Self::Driver, host: &HostInfo, options: Options<Self>) -> Options<Self>;
-
-    /// The library's error for one of an open connection, without the driver's in it.
-    fn describe_error(error: &sqlx::Error) -> Error;
-
-    /// The library's error for one of a connect.
-    fn connect_error(error: sqlx::Error) -> Error;
-
-    /// Runs a query.
-    fn fetch_many<'c>(
-        connection: &'c mut Self::Connection,
+/// A database that a [`ClusterPool`](super::ClusterPool) can be made for: `sqlx::Postgres`, `sqlx::MySql`. Nobody else can
+/// implement it, and its items are no part of the interface.
+pub trait Backend: Family + Database<Arguments: Clone + Sync> {
+    #[doc(hidden)]
+    fn fetch_many(
+        connection: &mut Self::Connection,
         query: Parts<Self>,
-    ) -> BoxStream<'c, sqlx::Result<Item<Self>>>;
-
-    /// Prepares a statement.
+    ) -> BoxStream<'_, sqlx::Result<Item<Self>>>;
+    #[doc(hidden)]
     fn prepare<'c>(
         connection: &'c mut Self::Connection,
         sql: SqlStr,
         types: &'c [Self::TypeInfo],
     ) -> BoxFuture<'c, sqlx::Result<Self::Statement>>;
-
-    /// Describes a statement for sqlx's macros.
+    #[doc(hidden)]
     fn describe(
         connection: &mut Self::Connection,
         sql: SqlStr,
     ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>>;
-
-    /// The answer to one of the library's own questions, in text form.
-    fn ask(connection: &mut Self::Connection, sql: String) -> BoxFuture<'_, sqlx::Result<Rows>>;
-
-    /// Whether a text may begin or end a transaction.
-    fn may_change_transaction(sql: &str) -> bool;
-
-    /// Asks the server where the transaction stands.
-    fn transaction_status(connection: &mut Self::Connection) -> BoxFuture<'_, TransactionStatus>;
+    /// Makes a connection ready on which a statement was dropped before its end.
+    #[doc(hidden)]
+    fn catch_up(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>>;
 }
+
+/// One implementation for each database: that `&mut` of an associated type is an `Executor` is more than the compiler
+/// follows.
+macro_rules! backend {
+    ($database:ty, $catch_up:expr) => {
+        impl Backend for $database {
+            fn fetch_many(
+                connection: &mut Self::Connection,
+                query: Parts<Self>,
+            ) -> BoxStream<'_, sqlx::Result<Item<Self>>> {
+                Executor::fetch_many(connection, query)
+            }
+
+            fn prepare<'c>(
+                connection: &'c mut Self::Connection,
+                sql: SqlStr,
+                types: &'c [Self::TypeInfo],
+            ) -> BoxFuture<'c, sqlx::Result<Self::Statement>> {
+                Executor::prepare_with(connection, sql, types)
+            }
+
+            fn describe(
+                connection: &mut Self::Connection,
+                sql: SqlStr,
+            ) -> BoxFuture<'_, sqlx::Result<Describe<Self>>> {
+                Executor::describe(connection, sql)
+            }
+
+            fn catch_up(connection: &mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>> {
+                let catch_up: fn(&mut Self::Connection) -> BoxFuture<'_, sqlx::Result<()>> = $catch_up;
+                catch_up(connection)
+            }
+        }
+    };
+}
+
+// sqlx reads the rest of an abandoned answer by itself.
+#[cfg(feature = "postgres")]
+backend!(sqlx::Postgres, |_| Box::pin(std::future::ready(Ok(()))));
+// When a statement was dropped while it was being prepared, a part of its answer is left over, and a ping alone notices that
+// instead of taking it for rows.
+#[cfg(feature = "mysql")]
+backend!(sqlx::MySql, |connection| Box::pin(sqlx::Connection::ping(connection)));
 
 /// A query taken apart: it can be looked at, and run more than once.
 #[derive(Debug)]

@@ -16,7 +16,9 @@ use wrapper_core::observe::Observer;
 use wrapper_core::plugin::{Call, PluginFactory, Registry};
 use wrapper_core::{Error, ErrorKind, Result};
 
-use super::backend::{Backend, Options, Reach};
+use super::super::driver::{Reach, SqlxDriver};
+use super::super::family::OptionsOf;
+use super::backend::Backend;
 use super::driver::PooledDriver;
 use super::follow::follow;
 use super::hosts::{AfterConnect, Hosts, Recipe};
@@ -40,19 +42,19 @@ const CHOOSES_HOSTS: &str = "initial_connection";
 #[must_use = "a pool is made by `connect`"]
 pub struct ClusterPoolBuilder<DB: Backend> {
     pool: PoolOptions<DB>,
-    options: Options<DB>,
+    options: OptionsOf<DB>,
     settings: SettingsBuilder,
     env: Environment,
     registry: Registry,
     plugins: Vec<Arc<dyn PluginFactory>>,
     observers: Vec<Arc<dyn Observer>>,
     route: Arc<dyn Route>,
-    reach: Option<Arc<Reach<DB>>>,
+    reach: Reach<DB>,
     after_connect: Option<Arc<AfterConnect<DB>>>,
 }
 
 impl<DB: Backend> ClusterPoolBuilder<DB> {
-    pub(super) fn new(pool: PoolOptions<DB>, options: Options<DB>) -> Self {
+    pub(super) fn new(pool: PoolOptions<DB>, options: OptionsOf<DB>) -> Self {
         Self {
             pool,
             options,
@@ -62,7 +64,7 @@ impl<DB: Backend> ClusterPoolBuilder<DB> {
             plugins: Vec::new(),
             observers: Vec::new(),
             route: Arc::new(ToWriter),
-            reach: None,
+            reach: Reach::default(),
             after_connect: None,
         }
     }
@@ -113,9 +115,9 @@ impl<DB: Backend> ClusterPoolBuilder<DB> {
     /// and the options that lead to its name, gives the options that are used.
     pub fn reach(
         mut self,
-        reach: impl Fn(&HostInfo, Options<DB>) -> Options<DB> + Send + Sync + 'static,
+        reach: impl Fn(&HostInfo, OptionsOf<DB>) -> OptionsOf<DB> + Send + Sync + 'static,
     ) -> Self {
-        self.reach = Some(Arc::new(reach));
+        self.reach = Reach::new(reach);
         self
     }
 
@@ -142,7 +144,8 @@ impl<DB: Backend> ClusterPoolBuilder<DB> {
     pub async fn connect(self) -> Result<ClusterPool<DB>> {
         let Self { pool, options, settings, env, registry, plugins, observers, route, reach, after_connect } =
             self;
-        let (host, port) = DB::endpoint(&options)?;
+        check::<DB>(&options)?;
+        let (host, port) = (DB::host(&options).to_owned(), DB::port(&options));
         let mut settings = settings.host_and_port(&host, port).build(&DB::KEYS)?;
         refuse_choosers(&settings, &plugins)?;
         if !settings.is_given("topology_refresh") {
@@ -151,7 +154,7 @@ impl<DB: Backend> ClusterPoolBuilder<DB> {
         let strict_reader = settings.failover_mode == Some(FailoverMode::StrictReader);
         let selector = settings.reader_host_selector_strategy.selector(&settings.selector_options(), &env);
         let acquire_timeout = pool.get_acquire_timeout();
-        let driver = DB::driver(options.clone(), reach);
+        let driver = SqlxDriver::new(options.clone()).with_reach(reach);
         let recipe = Recipe {
             pool,
             driver: driver.clone(),
@@ -184,6 +187,17 @@ impl<DB: Backend> ClusterPoolBuilder<DB> {
         drop(inner.open(&Call::new("acquire")).await?);
         Ok(ClusterPool { inner })
     }
+}
+
+fn check<DB: Backend>(options: &OptionsOf<DB>) -> Result<()> {
+    if DB::has_socket(options) {
+        return Err(Error::config(format!(
+            "`host={}` or `socket` of the connect options names a Unix socket; expected a host name of the cluster, because \
+             its instances are on several hosts",
+            DB::host(options)
+        )));
+    }
+    Ok(())
 }
 
 fn refuse_choosers(settings: &Settings, given: &[Arc<dyn PluginFactory>]) -> Result<()> {

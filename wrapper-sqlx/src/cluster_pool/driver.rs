@@ -11,17 +11,18 @@ use wrapper_core::driver::{ConnectPurpose, ConnectTarget, DriverConnection, Driv
 use wrapper_core::env::Deadline;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 
+use super::super::driver::SqlxDriver;
 use super::backend::Backend;
 use super::hosts::Hosts;
 
 #[derive(Debug)]
 pub(super) struct PooledDriver<DB: Backend> {
-    direct: DB::Driver,
+    direct: SqlxDriver<DB>,
     hosts: Arc<Hosts<DB>>,
 }
 
 impl<DB: Backend> PooledDriver<DB> {
-    pub(super) fn new(direct: DB::Driver, hosts: Arc<Hosts<DB>>) -> Self {
+    pub(super) fn new(direct: SqlxDriver<DB>, hosts: Arc<Hosts<DB>>) -> Self {
         Self { direct, hosts }
     }
 }

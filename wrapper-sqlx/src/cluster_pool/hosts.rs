@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
+use sqlx::Pool;
 use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::{Connection, Pool};
 use tokio_util::sync::CancellationToken;
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::driver::TransactionStatus;
@@ -19,7 +19,10 @@ use wrapper_core::observe::{BreakerState, Event};
 use wrapper_core::topology::Topology;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 
-use super::backend::{Backend, Options};
+use super::super::driver::SqlxDriver;
+use super::super::error::{describe_error, map_connect_error};
+use super::super::family::OptionsOf;
+use super::backend::Backend;
 use super::breaker::Breaker;
 use super::leased::Leased;
 
@@ -38,7 +41,7 @@ pub(super) type AfterConnect<DB> = dyn for<'c> Fn(
 /// What the pools are made with.
 pub(super) struct Recipe<DB: Backend> {
     pub(super) pool: PoolOptions<DB>,
-    pub(super) driver: DB::Driver,
+    pub(super) driver: SqlxDriver<DB>,
     pub(super) after_connect: Option<Arc<AfterConnect<DB>>>,
     pub(super) env: Environment,
     /// How long what a former user left behind may take to end.
@@ -48,7 +51,7 @@ pub(super) struct Recipe<DB: Backend> {
 /// The pools.
 pub(super) struct Hosts<DB: Backend> {
     recipe: Recipe<DB>,
-    options: Mutex<Options<DB>>,
+    options: Mutex<OptionsOf<DB>>,
     pools: Mutex<BTreeMap<HostKey, Arc<HostPool<DB>>>>,
     /// Set once the cluster exists, which is made with a driver that holds this.
     cluster: OnceLock<Weak<ClusterCore>>,
@@ -71,7 +74,7 @@ pub(super) struct HostPool<DB: Backend> {
 }
 
 impl<DB: Backend> Hosts<DB> {
-    pub(super) fn new(recipe: Recipe<DB>, options: Options<DB>) -> Self {
+    pub(super) fn new(recipe: Recipe<DB>, options: OptionsOf<DB>) -> Self {
         Self {
             recipe,
             options: Mutex::new(options),
@@ -144,7 +147,7 @@ impl<DB: Backend> Hosts<DB> {
         let (told, key) = (Weak::clone(&cluster), host.key.clone());
         HostPool {
             key: host.key.clone(),
-            pool: pool.connect_lazy_with(DB::lead(driver, host, options)),
+            pool: pool.connect_lazy_with(driver.reached().options(host, options)),
             breaker: Breaker::new(env.clone(), move |state| {
                 if let Some(cluster) = told.upgrade() {
                     cluster.emit(&Event::Breaker { host: key.clone(), state });
@@ -159,12 +162,12 @@ impl<DB: Backend> Hosts<DB> {
     }
 
     /// Changes the options of connections from now on.
-    pub(super) fn change_options(&self, change: impl FnOnce(Options<DB>) -> Options<DB>) {
+    pub(super) fn change_options(&self, change: impl FnOnce(OptionsOf<DB>) -> OptionsOf<DB>) {
         let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
         *options = change(options.clone());
         for home in self.all() {
             let host = HostInfo::new(home.key.host(), home.key.port(), wrapper_core::host::HostRole::Unknown);
-            home.pool.set_connect_options(DB::lead(&self.recipe.driver, &host, options.clone()));
+            home.pool.set_connect_options(self.recipe.driver.reached().options(&host, options.clone()));
         }
     }
 
@@ -350,7 +353,7 @@ struct Unsettled<DB: Backend>(Option<PoolConnection<DB>>);
 impl<DB: Backend> Unsettled<DB> {
     async fn answers(&mut self, deadline: Deadline) -> bool {
         let Some(connection) = &mut self.0 else { return false };
-        let ping = async { connection.ping().await.map_err(|error| DB::describe_error(&error)) };
+        let ping = async { DB::probe(connection).await.map_err(|error| describe_error::<DB>(&error)) };
         deadline.run("a ping", ping).await.is_ok()
     }
 
@@ -358,14 +361,12 @@ impl<DB: Backend> Unsettled<DB> {
     async fn settle(&mut self) -> bool {
         let Some(connection) = &mut self.0 else { return false };
         for _ in 0..ABANDONED {
-            match DB::transaction_status(connection).await {
-                TransactionStatus::Idle => return true,
-                TransactionStatus::Open | TransactionStatus::Failed => {
-                    // Whether it was of use is asked in the next turn.
-                    let _ = DB::ask(connection, "ROLLBACK".to_owned()).await;
-                }
-                // The answer to an abandoned statement was an error, or the connection is lost.
-                _ => {}
+            match DB::settle(connection).await {
+                // A transaction that has failed is not seen by that.
+                Ok(()) if DB::transaction_status(connection).await == TransactionStatus::Idle => return true,
+                Ok(()) if DB::ask(connection, "ROLLBACK".to_owned()).await.is_err() => return false,
+                Ok(()) | Err(sqlx::Error::Database(_)) => {}
+                Err(_) => return false,
             }
         }
         false
@@ -389,7 +390,7 @@ fn acquire_error<DB: Backend>(error: sqlx::Error) -> Error {
         )
         .with_outcome(TransactionOutcome::NotSent)
         .with_source(sqlx::Error::PoolTimedOut),
-        error => DB::connect_error(error),
+        error => map_connect_error::<DB>(error, false),
     }
 }
 

@@ -11,12 +11,13 @@ use wrapper_core::plugin::{Call, Chain};
 use wrapper_core::session::{Session, SessionOptions};
 use wrapper_core::{Error, ErrorKind, Result};
 
+use super::super::error::describe_error;
+use super::super::error::into_sqlx;
 use super::backend::Backend;
 use super::hosts::Hosts;
 use super::leased::{Leased, Original};
 use super::route::Route;
 use super::session::ClusterSession;
-use crate::postgres::error::into_sqlx;
 
 pub(super) struct Inner<DB: Backend> {
     pub(super) core: ConnectorCore,
@@ -73,7 +74,7 @@ pub(super) fn told<DB: Backend>(error: Error, original: &Original) -> sqlx::Erro
     match Arc::try_unwrap(own) {
         Ok(own) => own,
         // A plugin or an observer has kept it.
-        Err(kept) => into_sqlx(DB::describe_error(&kept).with_shared_source(kept)),
+        Err(kept) => into_sqlx(describe_error::<DB>(&kept).with_shared_source(kept)),
     }
 }
 

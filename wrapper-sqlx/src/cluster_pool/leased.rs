@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::Connection;
 use sqlx::pool::PoolConnection;
 use tokio_util::sync::CancellationToken;
 use wrapper_core::driver::{DriverConnection, Rows, TransactionStatus};
 use wrapper_core::env::Deadline;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 
+use super::super::error::describe_error;
 use super::backend::Backend;
 use super::hosts::HostPool;
 use super::seen::Seen;
@@ -106,6 +106,8 @@ impl<DB: Backend> Leased<DB> {
                 let connection = lent.connection()?;
                 if seen.is_unfinished() {
                     // A call before this one was dropped: whether its transaction has failed only the server knows.
+                    // What that call has failed with is nobody's to know any more.
+                    let _ = DB::catch_up(connection).await;
                     seen.set_status(DB::transaction_status(connection).await);
                 }
                 let before = seen.status();
@@ -135,7 +137,7 @@ impl<DB: Backend> Leased<DB> {
             Ok(Err(error)) => {
                 let error = Arc::new(error);
                 original.keep(&error);
-                DB::describe_error(&error).with_shared_source(error)
+                describe_error::<DB>(&error).with_shared_source(error)
             }
             Err(reason) => reason,
         };
@@ -178,7 +180,7 @@ impl<DB: Backend> Leased<DB> {
         let text = sql.to_owned();
         let original = Original::default();
         let call = self.call(operation, Some(sql), Effect::OfText, &original, move |connection| {
-            DB::ask(connection, text)
+            async move { DB::ask(connection, text).await.map(|(rows, _)| rows) }.boxed()
         });
         deadline.run(operation, call).await
     }
@@ -201,7 +203,7 @@ impl<DB: Backend> DriverConnection for Leased<DB> {
 
     async fn ping(&self, deadline: Deadline) -> Result<()> {
         let original = Original::default();
-        let ping = self.call("ping", None, Effect::OfText, &original, |connection| connection.ping().boxed());
+        let ping = self.call("ping", None, Effect::OfText, &original, |connection| DB::probe(connection));
         deadline.run("ping", ping).await
     }
 

@@ -20,15 +20,13 @@ mod leased;
 mod operations;
 mod plain;
 mod pool;
-#[cfg(feature = "postgres")]
-mod postgres;
 mod route;
 mod rows;
 mod seen;
 mod session;
 mod transaction;
 
-pub use backend::{Backend, Internals, Parts};
+pub use backend::{Backend, Parts};
 pub use builder::ClusterPoolBuilder;
 pub use plain::PlainConnection;
 pub use pool::{ClusterPool, HostPart};
@@ -36,3 +34,16 @@ pub use route::{Destination, Route, ToReaders, ToWriter};
 pub use session::{ClusterConnection, ClusterSession};
 pub use transaction::ClusterTransaction;
 pub use wrapper_core::observe::BreakerState;
+
+/// A pool for PostgreSQL whose statements pass the plugins.
+#[cfg(feature = "postgres")]
+pub type PgClusterPool = ClusterPool<sqlx::Postgres>;
+/// A transaction of a [`PgClusterPool`].
+#[cfg(feature = "postgres")]
+pub type PgClusterTransaction = ClusterTransaction<sqlx::Postgres>;
+/// A pool for MySQL and MariaDB whose statements pass the plugins.
+#[cfg(feature = "mysql")]
+pub type MySqlClusterPool = ClusterPool<sqlx::MySql>;
+/// A transaction of a [`MySqlClusterPool`].
+#[cfg(feature = "mysql")]
+pub type MySqlClusterTransaction = ClusterTransaction<sqlx::MySql>;

@@ -229,9 +229,8 @@ impl<DB: Backend> Operation<Leased<DB>> for Commit<'_> {
     async fn run(&self, connection: &Arc<Leased<DB>>) -> Result<()> {
         if connection.seen().is_unfinished() {
             // A statement of the transaction was abandoned: afterwards it is known whether it has failed.
-            let look = connection.call("commit", None, Effect::OfText, self.original, |connection| {
-                sqlx::Connection::ping(connection).boxed()
-            });
+            let look = connection
+                .call("commit", None, Effect::OfText, self.original, |connection| DB::probe(connection));
             look.await?;
         }
         if connection.transaction_status() != TransactionStatus::Failed {

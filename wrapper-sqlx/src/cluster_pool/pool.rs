@@ -13,7 +13,8 @@ use wrapper_core::host::HostKey;
 use wrapper_core::observe::{BreakerState, SwitchReport};
 use wrapper_core::plugin::{Call, Connected};
 
-use super::backend::{Backend, Options};
+use super::super::family::OptionsOf;
+use super::backend::Backend;
 use super::builder::ClusterPoolBuilder;
 use super::executor::not_opened;
 use super::inner::Inner;
@@ -32,9 +33,10 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// [`Route`](super::Route), by default the writer.
 ///
 /// ```no_run
+/// # #[cfg(feature = "postgres")]
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-/// use wrapper_sqlx::{Error, ErrorKind, postgres::PgClusterPool};
+/// use wrapper_sqlx::{Error, cluster_pool::PgClusterPool};
 ///
 /// let options: PgConnectOptions =
 ///     "postgres://app:secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop".parse()?;
@@ -78,7 +80,7 @@ pub struct HostPart {
 
 impl<DB: Backend> ClusterPool<DB> {
     /// Starts from sqlx's own options; the host of `options` is the cluster endpoint, or any instance of the cluster.
-    pub fn builder(pool: PoolOptions<DB>, options: Options<DB>) -> ClusterPoolBuilder<DB> {
+    pub fn builder(pool: PoolOptions<DB>, options: OptionsOf<DB>) -> ClusterPoolBuilder<DB> {
         ClusterPoolBuilder::new(pool, options)
     }
 
@@ -158,7 +160,7 @@ impl<DB: Backend> ClusterPool<DB> {
     }
 
     /// Changes the connect options, such as the password, for connections from now on; host and port stay the library's.
-    pub fn change_options(&self, change: impl FnOnce(Options<DB>) -> Options<DB>) {
+    pub fn change_options(&self, change: impl FnOnce(OptionsOf<DB>) -> OptionsOf<DB>) {
         self.inner.hosts.change_options(change);
     }
 

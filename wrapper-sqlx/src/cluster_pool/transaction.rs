@@ -39,9 +39,7 @@ impl<DB: Backend> ClusterTransaction<DB> {
                 ErrorKind::TransactionStateUnknown,
                 "the session was switched while the transaction began; begin it again",
             );
-            return Err(crate::postgres::error::into_sqlx(
-                error.with_outcome(TransactionOutcome::RolledBack),
-            ));
+            return Err(super::super::error::into_sqlx(error.with_outcome(TransactionOutcome::RolledBack)));
         }
         Ok(Self { connection })
     }

@@ -1,22 +1,20 @@
 //! PostgreSQL over sqlx.
 //!
-//! What lives here: the driver ([`SqlxPgDriver`]) and the pools that follow a cluster ([`PoolBuilder`]). What may not:
-//! another database's types.
+//! What lives here: what only PostgreSQL does so, and the names of the driver ([`SqlxPgDriver`]) and of the pools that
+//! follow a cluster ([`PoolBuilder`]). What may not: another database's types.
 
-mod connection;
-mod driver;
-pub(crate) mod error;
-mod pool;
-pub(crate) mod text;
+mod family;
 
-pub use connection::SqlxPgConnection;
-pub use driver::{MONITOR_APPLICATION_NAME, SqlxPgDriver};
-pub(crate) use driver::{Reach, connect};
-pub use pool::{PoolBuilder, PoolHandle, PoolSwitch};
+use super::sqlx;
 
-/// A pool for PostgreSQL whose statements pass the plugins.
-#[cfg(feature = "cluster-pool")]
-pub type PgClusterPool = crate::cluster_pool::ClusterPool<sqlx::Postgres>;
-/// A transaction of a [`PgClusterPool`].
-#[cfg(feature = "cluster-pool")]
-pub type PgClusterTransaction = crate::cluster_pool::ClusterTransaction<sqlx::Postgres>;
+pub use super::pool::PoolSwitch;
+pub use family::MONITOR_APPLICATION_NAME;
+
+/// sqlx as a driver for PostgreSQL.
+pub type SqlxPgDriver = super::driver::SqlxDriver<sqlx::Postgres>;
+/// One open connection to a PostgreSQL server, made by sqlx.
+pub type SqlxPgConnection = super::connection::SqlxConnection<sqlx::Postgres>;
+/// Makes a plain `sqlx::PgPool` that follows a cluster.
+pub type PoolBuilder = super::pool::PoolBuilder<sqlx::Postgres>;
+/// Keeps a `sqlx::PgPool` following its cluster.
+pub type PoolHandle = super::pool::PoolHandle<sqlx::Postgres>;

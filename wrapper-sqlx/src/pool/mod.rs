@@ -1,6 +1,6 @@
 //! Plain pools of sqlx that follow a cluster.
 //!
-//! What lives here: [`PoolBuilder`] makes a `sqlx::PgPool` and a [`PoolHandle`]; the task behind the handle and the
+//! What lives here: [`PoolBuilder`] makes a `sqlx::Pool` and a [`PoolHandle`]; the task behind the handle and the
 //! pool's hooks keep it on the right hosts. What may not: a pool of our own (R17); statements.
 
 mod builder;

@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::dialect::Phase;
 use wrapper_core::env::Deadline;
@@ -16,10 +15,12 @@ use wrapper_core::host::{HostInfo, HostKey};
 use wrapper_core::topology::HostStatus;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 
+use super::super::driver::connect;
+use super::super::error::{classify, into_sqlx, map_error};
+use super::super::family::Family;
+use super::super::sqlx;
 use super::lent;
 use super::shared::Shared;
-use crate::postgres::connect;
-use crate::postgres::error::{classify, into_sqlx, map_error};
 
 /// After a failed attempt; with jitter, so that the connections of a pool do not march in step.
 const PAUSE: Duration = Duration::from_millis(30);
@@ -38,7 +39,7 @@ pub(super) enum Cause {
     Doubt,
 }
 
-impl Shared {
+impl<DB: Family> Shared<DB> {
     /// Whether the host behind a connection may be behind one of this pool, by its own word within `limit`; and what it
     /// said.
     ///
@@ -46,26 +47,26 @@ impl Shared {
     /// No answer.
     pub(super) async fn prove(
         &self,
-        connection: &mut PgConnection,
+        connection: &mut DB::Connection,
         cluster: &ClusterCore,
         limit: Duration,
     ) -> Result<(bool, HostStatus)> {
         let epoch = cluster.writer_epoch();
-        let status = lent::status(connection, cluster, Deadline::after(limit, "a role check")).await?;
+        let status = lent::status::<DB>(connection, cluster, Deadline::after(limit, "a role check")).await?;
         let fits = cluster.topology().is_some_and(|published| self.fits(&published.topology, &status));
         Ok((fits && cluster.writer_epoch() == epoch, status))
     }
 
     /// Whether a connection answers within `limit`.
-    pub(super) async fn answers(&self, connection: &mut PgConnection, limit: Duration) -> bool {
-        let ping = async { connection.ping().await.map_err(map_error) };
+    pub(super) async fn answers(&self, connection: &mut DB::Connection, limit: Duration) -> bool {
+        let ping = async { DB::probe(connection).await.map_err(map_error::<DB>) };
         Deadline::after(limit, "a ping").run("a ping", ping).await.is_ok()
     }
 
     /// Whether what the last user of a connection has left unfinished is done within `limit`: the rest of an abandoned
     /// answer, a rollback. A transaction that is open then is rolled back: sqlx forgets one whose BEGIN was abandoned.
-    pub(super) async fn settles(&self, connection: &mut PgConnection, limit: Duration) -> bool {
-        let settle = async { settle(connection).await.map_err(map_error) };
+    pub(super) async fn settles(&self, connection: &mut DB::Connection, limit: Duration) -> bool {
+        let settle = async { settle::<DB>(connection).await.map_err(map_error::<DB>) };
         Deadline::after(limit, "a release").run("settling a connection", settle).await.is_ok()
     }
 
@@ -76,7 +77,7 @@ impl Shared {
     ///
     /// # Cancellation
     /// Closes whatever it opened.
-    pub(super) async fn open(&self, cause: Cause, within: Duration) -> sqlx::Result<PgConnection> {
+    pub(super) async fn open(&self, cause: Cause, within: Duration) -> sqlx::Result<DB::Connection> {
         let deadline = Deadline::after(within, "acquire_timeout");
         let opened = async {
             if self.readers.is_some() {
@@ -92,7 +93,7 @@ impl Shared {
         }
     }
 
-    async fn open_writer(&self, cause: Cause, deadline: Deadline) -> Result<PgConnection> {
+    async fn open_writer(&self, cause: Cause, deadline: Deadline) -> Result<DB::Connection> {
         let mut in_doubt = cause == Cause::Doubt;
         loop {
             let cluster = self.cluster().ok_or_else(no_longer)?;
@@ -139,7 +140,7 @@ impl Shared {
         }
     }
 
-    async fn open_reader(&self, deadline: Deadline) -> Result<PgConnection> {
+    async fn open_reader(&self, deadline: Deadline) -> Result<DB::Connection> {
         let mut tried: Vec<HostKey> = Vec::new();
         loop {
             let cluster = self.cluster().ok_or_else(no_longer)?;
@@ -188,18 +189,18 @@ impl Shared {
         cluster: &ClusterCore,
         host: &HostInfo,
         deadline: Deadline,
-    ) -> Result<PgConnection> {
+    ) -> Result<DB::Connection> {
         // There is another reader to try; for the writer, a change of the topology ends the attempt.
         let limit = if self.readers.is_some() { READER_CONNECT } else { self.limits.connect };
         let limit = limit.min(self.limits.connect);
         let deadline = deadline.cap(limit, "connect_timeout");
         let options = self.options_for(host).ok_or_else(no_longer)?;
-        let mut connection = connect(&options, false, deadline).await?;
+        let mut connection = connect::<DB>(&options, false, deadline).await?;
         let epoch = cluster.writer_epoch();
         let (fits, status) =
             self.prove(&mut connection, cluster, deadline.remaining().min(self.limits.query)).await?;
         if fits {
-            self.hooks.after_connect(&mut connection).await.map_err(map_error)?;
+            self.hooks.after_connect(&mut connection).await.map_err(map_error::<DB>)?;
         }
         if !fits || cluster.writer_epoch() != epoch {
             return Err(Error::new(
@@ -215,15 +216,13 @@ impl Shared {
 /// How many abandoned statements may have failed on a connection that is given back.
 const ABANDONED: u32 = 8;
 
-async fn settle(connection: &mut PgConnection) -> sqlx::Result<()> {
+async fn settle<DB: Family>(connection: &mut DB::Connection) -> sqlx::Result<()> {
     for _ in 0..ABANDONED {
-        // An empty statement begins nothing, and no statistics count it; sqlx says by its error that no transaction is
-        // open, which it tells in no other way.
-        match connection.begin_with("").await {
-            Ok(transaction) => return transaction.rollback().await,
-            Err(sqlx::Error::BeginFailed | sqlx::Error::InvalidSavePointStatement) => return Ok(()),
+        match DB::settle(connection).await {
+            Ok(()) => return Ok(()),
             // The answer to an abandoned statement.
-            Err(error) if classify(&error, Phase::Session) != ErrorClass::Network && is_servers(&error) => {}
+            Err(error)
+                if classify::<DB>(&error, Phase::Session) != ErrorClass::Network && is_servers(&error) => {}
             Err(error) => return Err(error),
         }
     }

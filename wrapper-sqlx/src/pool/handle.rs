@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use wrapper_core::cluster::Cluster;
 use wrapper_core::connector::ConnectorCore;
 use wrapper_core::host::HostInfo;
 
+use super::super::driver::SqlxDriver;
+use super::super::family::{Family, OptionsOf};
+use super::super::sqlx::pool::PoolOptions;
 use super::builder::PoolBuilder;
 use super::shared::Shared;
-use crate::postgres::SqlxPgDriver;
 
 /// Keeps a pool following its cluster: what works in the background ends when the handle is dropped.
 ///
@@ -19,10 +20,10 @@ use crate::postgres::SqlxPgDriver;
 /// whether that is still the writer. Closing the pool ends the following too. While the handle is there it holds the
 /// pool open: drop it, or close the pool, to end the connections.
 #[must_use = "the pool follows its cluster only as long as the handle is kept"]
-pub struct PoolHandle {
+pub struct PoolHandle<DB: Family> {
     core: ConnectorCore,
-    shared: Arc<Shared>,
-    driver: SqlxPgDriver,
+    shared: Arc<Shared<DB>>,
+    driver: SqlxDriver<DB>,
 }
 
 /// What the last switch of a pool did.
@@ -38,19 +39,19 @@ pub struct PoolSwitch {
     pub took: Duration,
 }
 
-impl PoolHandle {
-    pub(super) fn new(core: ConnectorCore, shared: Arc<Shared>, driver: SqlxPgDriver) -> Self {
+impl<DB: Family> PoolHandle<DB> {
+    pub(super) fn new(core: ConnectorCore, shared: Arc<Shared<DB>>, driver: SqlxDriver<DB>) -> Self {
         Self { core, shared, driver }
     }
 
     /// Starts another pool of the same cluster, which shares topology, monitor and connection budget with this one:
     /// with [`PoolBuilder::readers`] the reader pool beside the writer's. Settings and connect options are this
     /// pool's.
-    pub fn another(&self, pool: PgPoolOptions) -> PoolBuilder {
+    pub fn another(&self, pool: PoolOptions<DB>) -> PoolBuilder<DB> {
         PoolBuilder::derived(self.core.clone(), self.driver.clone(), self.options(), pool)
     }
 
-    fn options(&self) -> PgConnectOptions {
+    fn options(&self) -> OptionsOf<DB> {
         let pool = self.shared.pool();
         pool.map_or_else(|| self.driver.options().clone(), |pool| (*pool.connect_options()).clone())
     }
@@ -79,10 +80,10 @@ impl PoolHandle {
     /// the library's. Unlike `Pool::set_connect_options` it cannot undo, or be undone by, a switch at the same moment.
     ///
     /// `None` when the pool is followed no longer; nothing is changed then.
-    pub fn change_options(&self, change: impl FnOnce(PgConnectOptions) -> PgConnectOptions) -> Option<()> {
+    pub fn change_options(&self, change: impl FnOnce(OptionsOf<DB>) -> OptionsOf<DB>) -> Option<()> {
         self.shared.change_options(|options| {
-            let (host, port) = (options.get_host().to_owned(), options.get_port());
-            change(options).host(&host).port(port)
+            let (host, port) = (DB::host(&options).to_owned(), DB::port(&options));
+            DB::lead(change(options), &host, port)
         })
     }
 
@@ -96,13 +97,13 @@ impl PoolHandle {
     }
 }
 
-impl Drop for PoolHandle {
+impl<DB: Family> Drop for PoolHandle<DB> {
     fn drop(&mut self) {
         self.shared.end();
     }
 }
 
-impl fmt::Debug for PoolHandle {
+impl<DB: Family> fmt::Debug for PoolHandle<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolHandle")
             .field("cluster", self.core.cluster())

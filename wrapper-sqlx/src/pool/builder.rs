@@ -5,11 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
 use wrapper_core::cluster::Cluster;
-use wrapper_core::config::{DriverKeys, FailoverMode, Profiles, Settings, SettingsBuilder};
+use wrapper_core::config::{FailoverMode, Profiles, Settings, SettingsBuilder};
 use wrapper_core::connector::{ConnectorCore, ConnectorParts};
 use wrapper_core::env::{Deadline, Environment};
 use wrapper_core::host::{HostInfo, HostRole};
@@ -17,6 +14,11 @@ use wrapper_core::observe::Observer;
 use wrapper_core::plugin::Registry;
 use wrapper_core::{Error, ErrorKind, Result};
 
+use super::super::driver::{Reach, SqlxDriver};
+use super::super::error::map_connect_error;
+use super::super::family::{Family, OptionsOf};
+use super::super::sqlx::pool::{PoolConnectionMetadata, PoolOptions};
+use super::super::sqlx::{self, Pool};
 use super::follow::follow;
 use super::handle::PoolHandle;
 use super::hooks::install;
@@ -24,20 +26,16 @@ use super::readers::Readers;
 use super::searches::Searches;
 use super::shared::{Limits, Shared};
 use super::user_hooks::UserHooks;
-use crate::postgres::error::map_connect_error;
-use crate::postgres::{Reach, SqlxPgDriver};
-
-/// What settings are told of sqlx: connect options come as a value, so no parameter of the driver is a setting.
-const KEYS: DriverKeys<'static> =
-    DriverKeys { schemes: &["postgres", "postgresql"], default_port: 5432, names: &[] };
 
 /// How often a pool reads the topology when all is well and `topology_refresh` is not given: an idle pool notices a
 /// failover by nothing else.
 const REFRESH: Duration = Duration::from_secs(1);
 
-/// Makes a plain `sqlx::PgPool` that follows the writer of a cluster, or with [`readers`](Self::readers) its readers.
+/// Makes a plain `sqlx::PgPool` or `sqlx::MySqlPool` that follows the writer of a cluster, or with
+/// [`readers`](Self::readers) its readers.
 ///
 /// ```no_run
+/// # #[cfg(all(feature = "postgres", feature = "sqlx-0-9"))]
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 /// use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 /// use wrapper_sqlx::postgres::PoolBuilder;
@@ -57,37 +55,37 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// idle connection is pinged, with a limit of 500 ms. Of the connect options all but host and port. `acquire_timeout` also
 /// bounds the wait for a new writer.
 #[must_use = "a pool is made by `connect`"]
-pub struct PoolBuilder {
-    pool: PgPoolOptions,
-    options: PgConnectOptions,
-    origin: Origin,
+pub struct PoolBuilder<DB: Family> {
+    pool: PoolOptions<DB>,
+    options: OptionsOf<DB>,
+    origin: Origin<DB>,
     readers: bool,
-    hooks: UserHooks,
+    hooks: UserHooks<DB>,
 }
 
 /// What the pool's cluster comes from.
-enum Origin {
-    Own(Box<Own>),
-    Derived(Box<Derived>),
+enum Origin<DB: Family> {
+    Own(Box<Own<DB>>),
+    Derived(Box<Derived<DB>>),
 }
 
-struct Derived {
+struct Derived<DB: Family> {
     core: ConnectorCore,
-    driver: SqlxPgDriver,
+    driver: SqlxDriver<DB>,
     /// What was given although it is the first pool's.
     refused: Option<&'static str>,
 }
 
-struct Own {
+struct Own<DB: Family> {
     settings: SettingsBuilder,
     env: Environment,
     observers: Vec<Arc<dyn Observer>>,
-    reach: Reach,
+    reach: Reach<DB>,
 }
 
-impl PoolBuilder {
+impl<DB: Family> PoolBuilder<DB> {
     /// Starts from sqlx's own options; the host of `options` is the cluster endpoint, or any instance of the cluster.
-    pub fn new(pool: PgPoolOptions, options: PgConnectOptions) -> Self {
+    pub fn new(pool: PoolOptions<DB>, options: OptionsOf<DB>) -> Self {
         let settings = Settings::builder();
         let (env, reach) = (Environment::default(), Reach::default());
         let own = Own { settings, env, observers: Vec::new(), reach };
@@ -102,15 +100,15 @@ impl PoolBuilder {
 
     pub(super) fn derived(
         core: ConnectorCore,
-        driver: SqlxPgDriver,
-        options: PgConnectOptions,
-        pool: PgPoolOptions,
+        driver: SqlxDriver<DB>,
+        options: OptionsOf<DB>,
+        pool: PoolOptions<DB>,
     ) -> Self {
         let origin = Origin::Derived(Box::new(Derived { core, driver, refused: None }));
         Self { pool, options, origin, readers: false, hooks: UserHooks::default() }
     }
 
-    fn own(mut self, what: &'static str, change: impl FnOnce(&mut Own)) -> Self {
+    fn own(mut self, what: &'static str, change: impl FnOnce(&mut Own<DB>)) -> Self {
         match &mut self.origin {
             Origin::Own(own) => change(own),
             Origin::Derived(derived) => derived.refused = Some(what),
@@ -138,10 +136,10 @@ impl PoolBuilder {
         self.own("an observer", |own| own.observers.push(Arc::new(observer)))
     }
 
-    /// Says how a host is reached where that is not by its name and port, as [`SqlxPgDriver::reach`].
+    /// Says how a host is reached where that is not by its name and port, as [`SqlxDriver::reach`].
     pub fn reach(
         self,
-        reach: impl Fn(&HostInfo, PgConnectOptions) -> PgConnectOptions + Send + Sync + 'static,
+        reach: impl Fn(&HostInfo, OptionsOf<DB>) -> OptionsOf<DB> + Send + Sync + 'static,
     ) -> Self {
         self.own("a way to reach hosts", |own| own.reach = Reach::new(reach))
     }
@@ -159,7 +157,7 @@ impl PoolBuilder {
     /// refuses the connection.
     pub fn after_connect<F>(mut self, hook: F) -> Self
     where
-        F: for<'c> Fn(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<()>> + Send + Sync + 'static,
+        F: for<'c> Fn(&'c mut DB::Connection) -> BoxFuture<'c, sqlx::Result<()>> + Send + Sync + 'static,
     {
         self.hooks.after_connect = Some(Arc::new(hook));
         self
@@ -169,7 +167,7 @@ impl PoolBuilder {
     /// another is shown with the age of the first.
     pub fn before_acquire<F>(mut self, hook: F) -> Self
     where
-        F: for<'c> Fn(&'c mut PgConnection, PoolConnectionMetadata) -> BoxFuture<'c, sqlx::Result<bool>>
+        F: for<'c> Fn(&'c mut DB::Connection, PoolConnectionMetadata) -> BoxFuture<'c, sqlx::Result<bool>>
             + Send
             + Sync
             + 'static,
@@ -181,7 +179,7 @@ impl PoolBuilder {
     /// Runs when a connection comes back, as sqlx's hook of this name; the connection answers when it runs.
     pub fn after_release<F>(mut self, hook: F) -> Self
     where
-        F: for<'c> Fn(&'c mut PgConnection, PoolConnectionMetadata) -> BoxFuture<'c, sqlx::Result<bool>>
+        F: for<'c> Fn(&'c mut DB::Connection, PoolConnectionMetadata) -> BoxFuture<'c, sqlx::Result<bool>>
             + Send
             + Sync
             + 'static,
@@ -198,11 +196,11 @@ impl PoolBuilder {
     ///
     /// # Cancellation
     /// Closes whatever it opened and ends whatever it started.
-    pub async fn connect(self) -> Result<(PgPool, PoolHandle)> {
+    pub async fn connect(self) -> Result<(Pool<DB>, PoolHandle<DB>)> {
         let Self { pool: pool_options, options, origin, readers, hooks } = self;
-        check(&options)?;
+        check::<DB>(&options)?;
         let (core, driver) = match origin {
-            Origin::Own(own) => make_core(*own, &options)?,
+            Origin::Own(own) => make_core::<DB>(*own, &options)?,
             Origin::Derived(derived) => {
                 if let Some(what) = derived.refused {
                     return Err(Error::config(format!(
@@ -250,7 +248,7 @@ impl PoolBuilder {
     }
 }
 
-fn first_error(error: sqlx::Error, shared: &Shared) -> Error {
+fn first_error<DB: Family>(error: sqlx::Error, shared: &Shared<DB>) -> Error {
     if let Some(ours) = Error::from_driver(&error) {
         return ours.clone();
     }
@@ -265,12 +263,12 @@ fn first_error(error: sqlx::Error, shared: &Shared) -> Error {
         )
         .with_source(error);
     }
-    map_connect_error(error, false)
+    map_connect_error::<DB>(error, false)
 }
 
-fn check(options: &PgConnectOptions) -> Result<()> {
-    let host = options.get_host();
-    if options.get_socket().is_some() || host.starts_with('/') {
+fn check<DB: Family>(options: &OptionsOf<DB>) -> Result<()> {
+    let host = DB::host(options);
+    if DB::has_socket(options) {
         return Err(Error::config(format!(
             "`host={host}` or `socket` of the connect options names a Unix socket; expected a host name of the cluster, \
              because its instances are on several hosts"
@@ -279,11 +277,11 @@ fn check(options: &PgConnectOptions) -> Result<()> {
     Ok(())
 }
 
-fn make_core(own: Own, options: &PgConnectOptions) -> Result<(ConnectorCore, SqlxPgDriver)> {
+fn make_core<DB: Family>(own: Own<DB>, options: &OptionsOf<DB>) -> Result<(ConnectorCore, SqlxDriver<DB>)> {
     let Own { settings, env, mut observers, reach } = own;
     let searches = Searches::new();
     observers.push(Arc::new(searches.clone()));
-    let mut settings = settings.host_and_port(options.get_host(), options.get_port()).build(&KEYS)?;
+    let mut settings = settings.host_and_port(DB::host(options), DB::port(options)).build(&DB::KEYS)?;
     if let Some(list) = settings.plugins.as_ref().filter(|list| !list.names().is_empty()) {
         let names: Vec<&str> = list.names().iter().map(|name| name.as_str()).collect();
         return Err(Error::new(
@@ -298,7 +296,7 @@ fn make_core(own: Own, options: &PgConnectOptions) -> Result<(ConnectorCore, Sql
     if !settings.is_given("topology_refresh") {
         settings.topology_refresh = REFRESH.max(settings.topology_high_refresh);
     }
-    let driver = SqlxPgDriver::new(options.clone()).with_reach(reach);
+    let driver = SqlxDriver::new(options.clone()).with_reach(reach);
     let core = ConnectorCore::new(ConnectorParts {
         settings,
         driver: Arc::new(driver.clone()),
@@ -307,7 +305,7 @@ fn make_core(own: Own, options: &PgConnectOptions) -> Result<(ConnectorCore, Sql
         default_plugins: Vec::new(),
         plugins: Vec::new(),
         observers,
-        default_port: KEYS.default_port,
+        default_port: DB::KEYS.default_port,
     })?;
     searches.belong_to(core.cluster().core());
     Ok((core, driver))
@@ -336,7 +334,7 @@ async fn learn(core: &ConnectorCore, readers: bool) -> Result<Option<HostInfo>> 
     Ok(published.topology.writer().cloned())
 }
 
-impl fmt::Debug for PoolBuilder {
+impl<DB: Family> fmt::Debug for PoolBuilder<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the connect options: they print their password.
         f.debug_struct("PoolBuilder")

@@ -5,7 +5,6 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use sqlx::{Connection, PgConnection};
 use tokio::sync::{mpsc, oneshot};
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::driver::{DriverConnection, Rows, TransactionStatus};
@@ -14,7 +13,7 @@ use wrapper_core::topology::HostStatus;
 use wrapper_core::{Error, ErrorKind, Result};
 
 use super::super::error::map_error;
-use super::super::text;
+use super::super::family::Family;
 
 /// Asks the server behind a connection who it is and what role it has, in the cluster's dialect.
 ///
@@ -23,8 +22,8 @@ use super::super::text;
 ///
 /// # Cancellation
 /// Safe: sqlx reads the rest of an abandoned answer before the next call.
-pub(super) async fn status(
-    connection: &mut PgConnection,
+pub(super) async fn status<DB: Family>(
+    connection: &mut DB::Connection,
     cluster: &ClusterCore,
     deadline: Deadline,
 ) -> Result<HostStatus> {
@@ -37,11 +36,11 @@ pub(super) async fn status(
     let answers = async {
         while let Some(Ask { sql, answer }) = asked.recv().await {
             let rows = match sql {
-                Some(sql) => text::ask(connection, sql).await.map(|(rows, _)| rows),
-                None => connection.ping().await.map(|()| Rows::default()),
+                Some(sql) => DB::ask(connection, sql).await.map(|(rows, _)| rows),
+                None => DB::probe(connection).await.map(|()| Rows::default()),
             };
             // Whoever has asked may have gone.
-            let _ = answer.send(rows.map_err(map_error));
+            let _ = answer.send(rows.map_err(map_error::<DB>));
         }
         // `lent` lives as long as the question does, so the channel does not close before it.
         std::future::pending().await

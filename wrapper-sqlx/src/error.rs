@@ -1,25 +1,27 @@
 //! What an error of sqlx means (R11), and the way from it to the library's error and back.
 //!
-//! What lives here: [`classify`], the mappings. What may not: the table of SQLSTATEs, which core keeps for every driver
-//! of PostgreSQL; decisions about what to do.
+//! What lives here: [`classify`], the mappings. What may not: the tables of SQLSTATEs and of MySQL's numbers, which core
+//! keeps for every driver; decisions about what to do.
 
 use std::error::Error as StdError;
 use std::io;
 
-use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use wrapper_core::dialect::{Phase, classify_io, classify_sqlstate};
-use wrapper_core::{Error, ErrorClass, ErrorKind, RetryAdvice, TransactionOutcome};
+use wrapper_core::dialect::{Phase, classify_io};
+use wrapper_core::{Error, ErrorClass, ErrorKind, TransactionOutcome};
+
+use super::family::Family;
+use super::sqlx;
 
 /// The class of an error of sqlx, or of an error that wraps one.
-pub(crate) fn classify(error: &(dyn StdError + 'static), phase: Phase) -> ErrorClass {
+pub(crate) fn classify<DB: Family>(error: &(dyn StdError + 'static), phase: Phase) -> ErrorClass {
     // Where sqlx's error carries one of ours, ours knows more.
     if let Some(ours) = Error::from_driver(error) {
         return ours.class();
     }
     let mut next = Some(error);
     while let Some(error) = next {
-        if let Some(server) = error.downcast_ref::<PgDatabaseError>() {
-            return classify_sqlstate(server.code(), is_fatal(server), phase);
+        if let Some(server) = error.downcast_ref::<DB::ServerError>() {
+            return DB::classify(server, phase, false);
         }
         if let Some(io) = error.downcast_ref::<io::Error>() {
             return classify_io(io.kind());
@@ -35,22 +37,16 @@ pub(crate) fn classify(error: &(dyn StdError + 'static), phase: Phase) -> ErrorC
     ErrorClass::Other
 }
 
-/// Whether the server closes the connection with this error.
-fn is_fatal(error: &PgDatabaseError) -> bool {
-    matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
-}
-
-fn server_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
-    error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>())
+fn server_error<DB: Family>(error: &sqlx::Error) -> Option<&DB::ServerError> {
+    error.as_database_error().and_then(|error| error.try_downcast_ref::<DB::ServerError>())
 }
 
 /// The library's error for one that sqlx gave while connecting.
-pub(crate) fn map_connect_error(error: sqlx::Error, login_is_network: bool) -> Error {
-    let mut class = classify(&error, Phase::Connect);
-    let state = server_error(&error).map(|error| error.code().to_owned());
-    if login_is_network && state.as_deref() == Some("28000") {
-        class = ErrorClass::Network;
-    }
+pub(crate) fn map_connect_error<DB: Family>(error: sqlx::Error, login_is_network: bool) -> Error {
+    let class = match server_error::<DB>(&error) {
+        Some(server) => DB::classify(server, Phase::Connect, login_is_network),
+        None => classify::<DB>(&error, Phase::Connect),
+    };
     let (kind, message) = match (class, &error) {
         (ErrorClass::Network, _) => (ErrorKind::Network, "the connection could not be made"),
         (ErrorClass::Busy, _) => (ErrorKind::Busy, "the server takes no connection now"),
@@ -58,54 +54,42 @@ pub(crate) fn map_connect_error(error: sqlx::Error, login_is_network: bool) -> E
         (_, sqlx::Error::Database(_)) => (ErrorKind::Statement, "the server refused the session"),
         (_, sqlx::Error::Tls(_)) => (
             ErrorKind::Config,
-            "TLS could not be set up; check `ssl_mode` and `ssl_root_cert` of the connect options, and that a feature \
-             `tls-…` is on",
+            "TLS could not be set up; check `ssl_mode` and the certificate authorities (`ssl_root_cert`, `ssl_ca`) of the \
+             connect options, and that a feature `tls-…` is on",
         ),
         (_, sqlx::Error::Configuration(_)) => (ErrorKind::Config, "sqlx refused the connect options"),
         _ => (ErrorKind::Driver, "sqlx could not start the session"),
     };
     let mapped = Error::new(kind, message).with_class(class).with_outcome(TransactionOutcome::NotSent);
-    with_state(mapped, state).with_source(error)
+    told::<DB>(mapped, &error).with_source(error)
 }
 
 /// The library's error for one that a call on an open connection gave; host and operation are the caller's to add.
-pub(crate) fn map_error(error: sqlx::Error) -> Error {
-    describe_error(&error).with_source(error)
+pub(crate) fn map_error<DB: Family>(error: sqlx::Error) -> Error {
+    describe_error::<DB>(&error).with_source(error)
 }
 
 /// The same without sqlx's error as its source.
-pub(crate) fn describe_error(error: &sqlx::Error) -> Error {
-    let class = classify(error, Phase::Session);
-    let state = server_error(error).map(|error| error.code().to_owned());
-    let mapped = match (class, &state) {
+pub(crate) fn describe_error<DB: Family>(error: &sqlx::Error) -> Error {
+    let class = classify::<DB>(error, Phase::Session);
+    let mapped = match (class, server_error::<DB>(error)) {
         (ErrorClass::Network, _) => Error::new(ErrorKind::Network, "the connection was lost"),
         (ErrorClass::WrongStatement, _) => {
             Error::new(ErrorKind::StaleStatement, "the server does not know the statement")
         }
-        (_, Some(state)) => refused(state).with_class(class),
+        (_, Some(server)) => DB::refused(server).with_class(class),
         (_, None) => Error::new(ErrorKind::Driver, "sqlx could not use the answer")
             .with_class(class)
             .with_outcome(TransactionOutcome::MayHaveApplied),
     };
-    with_state(mapped, state)
+    told::<DB>(mapped, error)
 }
 
-/// The server's own answer to a statement; the connection stays usable.
-fn refused(state: &str) -> Error {
-    let refused = Error::new(ErrorKind::Statement, "the server refused the statement");
-    match state {
-        // "Statement completion unknown".
-        "40003" => refused.with_outcome(TransactionOutcome::MayHaveApplied),
-        // The server asks for it: serialisation failures, deadlocks.
-        state if state.starts_with("40") => refused.with_advice(RetryAdvice::WholeTransaction),
-        _ => refused,
-    }
-}
-
-fn with_state(error: Error, state: Option<String>) -> Error {
-    match state {
-        Some(state) => error.with_sqlstate(state),
-        None => error,
+/// Adds what the server said of its error.
+fn told<DB: Family>(mapped: Error, error: &sqlx::Error) -> Error {
+    match server_error::<DB>(error) {
+        Some(server) => DB::told(mapped, server),
+        None => mapped,
     }
 }
 
@@ -126,6 +110,11 @@ pub(crate) fn into_sqlx(error: Error) -> sqlx::Error {
 mod tests {
     use super::*;
 
+    #[cfg(not(feature = "postgres"))]
+    use super::sqlx::MySql as Any;
+    #[cfg(feature = "postgres")]
+    use super::sqlx::Postgres as Any;
+
     #[test]
     fn errors_without_a_server_have_their_classes() {
         let io = |kind| sqlx::Error::Io(io::Error::from(kind));
@@ -142,11 +131,11 @@ mod tests {
             (sqlx::Error::PoolTimedOut, ErrorClass::Other),
             (sqlx::Error::RowNotFound, ErrorClass::Other),
         ] {
-            assert_eq!(classify(&error, Phase::Session), class, "{error}");
+            assert_eq!(classify::<Any>(&error, Phase::Session), class, "{error}");
         }
-        let refused = map_connect_error(io(io::ErrorKind::ConnectionRefused), false);
+        let refused = map_connect_error::<Any>(io(io::ErrorKind::ConnectionRefused), false);
         assert_eq!((refused.kind(), refused.outcome()), (ErrorKind::Network, TransactionOutcome::NotSent));
-        let tls = map_connect_error(sqlx::Error::Tls("unknown issuer".into()), false);
+        let tls = map_connect_error::<Any>(sqlx::Error::Tls("unknown issuer".into()), false);
         assert_eq!(tls.kind(), ErrorKind::Config);
         assert!(
             tls.to_string().contains("ssl_root_cert") && tls.to_string().contains("unknown issuer"),
@@ -159,6 +148,6 @@ mod tests {
         let ours = Error::new(ErrorKind::FailoverFailed, "no writer").with_class(ErrorClass::Busy);
         let foreign = into_sqlx(ours);
         assert_eq!(Error::from_driver(&foreign).map(Error::kind), Some(ErrorKind::FailoverFailed));
-        assert_eq!(classify(&foreign, Phase::Session), ErrorClass::Busy);
+        assert_eq!(classify::<Any>(&foreign, Phase::Session), ErrorClass::Busy);
     }
 }

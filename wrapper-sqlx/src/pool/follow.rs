@@ -5,12 +5,13 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::env::Deadline;
 use wrapper_core::host::HostInfo;
 use wrapper_core::topology::Published;
 
+use super::super::family::Family;
+use super::super::sqlx::Pool;
 use super::readers::Readers;
 use super::searches::Searches;
 use super::shared::Shared;
@@ -25,7 +26,11 @@ const READER_PROBE: Duration = Duration::from_secs(1);
 const PARKED: Duration = Duration::from_millis(100);
 
 /// Follows the cluster until the handle is dropped, the pool closed or the cluster shut down.
-pub(super) async fn follow(shared: Arc<Shared>, cluster: Arc<ClusterCore>, writer: Option<HostInfo>) {
+pub(super) async fn follow<DB: Family>(
+    shared: Arc<Shared<DB>>,
+    cluster: Arc<ClusterCore>,
+    writer: Option<HostInfo>,
+) {
     // However this task ends, nothing waits for it any more.
     let _end = End(Arc::clone(&shared));
     let Some(pool) = shared.pool() else { return };
@@ -65,9 +70,9 @@ pub(super) async fn follow(shared: Arc<Shared>, cluster: Arc<ClusterCore>, write
     }
 }
 
-struct End(Arc<Shared>);
+struct End<DB: Family>(Arc<Shared<DB>>);
 
-impl Drop for End {
+impl<DB: Family> Drop for End<DB> {
     fn drop(&mut self) {
         self.0.end();
     }
@@ -80,11 +85,11 @@ struct Lead {
 }
 
 impl Lead {
-    fn follow_writer(
+    fn follow_writer<DB: Family>(
         &mut self,
-        shared: &Shared,
+        shared: &Shared<DB>,
         cluster: &ClusterCore,
-        pool: &PgPool,
+        pool: &Pool<DB>,
         published: &Published,
     ) {
         // Read before the topology is used: a later change is followed in the next turn.
@@ -107,7 +112,7 @@ impl Lead {
 
     /// Leads new connections to a reader while the writer is searched. There they are let in, found to be on the wrong
     /// host, and wait for the search to end; at a writer that refuses them sqlx would wait longer and longer.
-    fn park(&mut self, shared: &Shared, cluster: &ClusterCore) {
+    fn park<DB: Family>(&mut self, shared: &Shared<DB>, cluster: &ClusterCore) {
         let Some(published) = cluster.topology() else { return };
         let mut readers: Vec<&HostInfo> = published.topology.readers().collect();
         shared.env.shuffle(&mut readers);
@@ -119,7 +124,7 @@ impl Lead {
 }
 
 /// Throws the idle connections out, without a word to the other side: it may be silent. Each frees its place at once.
-fn drain(pool: &PgPool) -> usize {
+fn drain<DB: Family>(pool: &Pool<DB>) -> usize {
     let mut dropped = 0;
     // No more than there can be: what comes in meanwhile is looked at when it is acquired.
     for _ in 0..pool.size() {
@@ -130,7 +135,12 @@ fn drain(pool: &PgPool) -> usize {
     dropped
 }
 
-fn lead_readers(shared: &Shared, cluster: &ClusterCore, readers: &Readers, published: &Published) {
+fn lead_readers<DB: Family>(
+    shared: &Shared<DB>,
+    cluster: &ClusterCore,
+    readers: &Readers,
+    published: &Published,
+) {
     let epoch = cluster.writer_epoch();
     if epoch != shared.epoch() {
         // Not drained: most connections lead to readers still. Each is asked before its next use.
@@ -141,7 +151,7 @@ fn lead_readers(shared: &Shared, cluster: &ClusterCore, readers: &Readers, publi
     }
 }
 
-fn plan(shared: &Shared, readers: &Readers, published: &Published) {
+fn plan<DB: Family>(shared: &Shared<DB>, readers: &Readers, published: &Published) {
     if let (_, Some(next)) = readers.advance(&published.topology) {
         shared.lead_to(&next);
     }
@@ -149,7 +159,7 @@ fn plan(shared: &Shared, readers: &Readers, published: &Published) {
 
 /// Looks, in a reader pool that is in use, whether the planned reader answers: a connect of sqlx's own that fails tells
 /// nobody. Also, while the writer stands in for the readers, whether one is back.
-async fn look(shared: &Shared, cluster: &Arc<ClusterCore>, pool: &PgPool) {
+async fn look<DB: Family>(shared: &Shared<DB>, cluster: &Arc<ClusterCore>, pool: &Pool<DB>) {
     let Some(readers) = &shared.readers else { return pending().await };
     loop {
         shared.env.sleep(LOOK).await;

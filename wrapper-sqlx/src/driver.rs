@@ -1,6 +1,6 @@
 //! sqlx as a driver: opens connections, classifies errors.
 //!
-//! What lives here: [`SqlxPgDriver`], and how connect options become those of one host. What may not: calls on an open
+//! What lives here: [`SqlxDriver`], and how connect options become those of one host. What may not: calls on an open
 //! connection; pools.
 
 use std::error::Error as StdError;
@@ -9,36 +9,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
-use wrapper_core::dialect::{DialectId, Phase};
+use wrapper_core::dialect::{DialectId, Engine, Phase};
 use wrapper_core::driver::{ConnectPurpose, ConnectTarget, DriverConnection, DriverDialect};
 use wrapper_core::env::Deadline;
 use wrapper_core::host::HostInfo;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 
-use super::connection::SqlxPgConnection;
+use super::connection::SqlxConnection;
 use super::error::{classify, late, map_connect_error};
-
-/// The `application_name` under which the library's own connections show up in `pg_stat_activity`.
-pub const MONITOR_APPLICATION_NAME: &str = "aws-advanced-rust-wrapper-monitor";
+use super::family::{Family, OptionsOf};
+use super::sqlx::ConnectOptions;
 
 /// How a host is reached, where that is not by its name and port.
-#[derive(Clone, Default)]
-pub(crate) struct Reach(Option<Arc<ReachFn>>);
+pub(crate) struct Reach<DB: Family>(Option<Arc<ReachFn<DB>>>);
 
-type ReachFn = dyn Fn(&HostInfo, PgConnectOptions) -> PgConnectOptions + Send + Sync;
+type ReachFn<DB> = dyn Fn(&HostInfo, OptionsOf<DB>) -> OptionsOf<DB> + Send + Sync;
 
-impl Reach {
+impl<DB: Family> Reach<DB> {
     pub(crate) fn new(
-        reach: impl Fn(&HostInfo, PgConnectOptions) -> PgConnectOptions + Send + Sync + 'static,
+        reach: impl Fn(&HostInfo, OptionsOf<DB>) -> OptionsOf<DB> + Send + Sync + 'static,
     ) -> Self {
         Self(Some(Arc::new(reach)))
     }
 
     /// `options` for a connect to exactly `host`.
-    pub(crate) fn options(&self, host: &HostInfo, options: PgConnectOptions) -> PgConnectOptions {
-        let options = options.host(host.host()).port(host.port());
+    pub(crate) fn options(&self, host: &HostInfo, options: OptionsOf<DB>) -> OptionsOf<DB> {
+        let options = DB::lead(options, host.host(), host.port());
         match &self.0 {
             Some(reach) => reach(host, options),
             None => options,
@@ -46,26 +42,37 @@ impl Reach {
     }
 }
 
-impl fmt::Debug for Reach {
+impl<DB: Family> Clone for Reach<DB> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<DB: Family> Default for Reach<DB> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<DB: Family> fmt::Debug for Reach<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "by the application's word" } else { "by name" })
     }
 }
 
-/// sqlx as a driver for PostgreSQL. Cheap to clone.
+/// sqlx as a driver. Cheap to clone.
 ///
-/// Takes [`PgConnectOptions`] as they are; host and port are replaced by those of the host that is asked for. sqlx
+/// Takes sqlx's connect options as they are; host and port are replaced by those of the host that is asked for. sqlx
 /// looks names up by itself: the resolver of an [`Environment`](wrapper_core::env::Environment) is not asked.
-#[derive(Clone)]
-pub struct SqlxPgDriver {
-    options: PgConnectOptions,
-    reach: Reach,
+pub struct SqlxDriver<DB: Family> {
+    options: OptionsOf<DB>,
+    reach: Reach<DB>,
     login_is_network: Arc<AtomicBool>,
 }
 
-impl SqlxPgDriver {
+impl<DB: Family> SqlxDriver<DB> {
     /// A driver that connects with `options`.
-    pub fn new(options: PgConnectOptions) -> Self {
+    pub fn new(options: OptionsOf<DB>) -> Self {
         Self { options, reach: Reach::default(), login_is_network: Arc::new(AtomicBool::new(false)) }
     }
 
@@ -73,6 +80,7 @@ impl SqlxPgDriver {
     /// of a relay. Gets the host and the options that lead to its name, gives the options that are used.
     ///
     /// ```
+    /// # #[cfg(all(feature = "postgres", feature = "sqlx-0-9"))] {
     /// use sqlx::postgres::PgConnectOptions;
     /// use wrapper_sqlx::postgres::SqlxPgDriver;
     ///
@@ -81,26 +89,26 @@ impl SqlxPgDriver {
     ///         "instance-1" => options.host("127.0.0.1").port(15432),
     ///         _ => options.host("127.0.0.1").port(15433),
     ///     });
-    /// # let _ = driver;
+    /// # let _ = driver; }
     /// ```
     #[must_use]
     pub fn reach(
         mut self,
-        reach: impl Fn(&HostInfo, PgConnectOptions) -> PgConnectOptions + Send + Sync + 'static,
+        reach: impl Fn(&HostInfo, OptionsOf<DB>) -> OptionsOf<DB> + Send + Sync + 'static,
     ) -> Self {
         self.reach = Reach::new(reach);
         self
     }
 
-    pub(crate) fn options(&self) -> &PgConnectOptions {
+    pub(crate) fn options(&self) -> &OptionsOf<DB> {
         &self.options
     }
 
-    pub(crate) fn reached(&self) -> &Reach {
+    pub(crate) fn reached(&self) -> &Reach<DB> {
         &self.reach
     }
 
-    pub(crate) fn with_reach(mut self, reach: Reach) -> Self {
+    pub(crate) fn with_reach(mut self, reach: Reach<DB>) -> Self {
         self.reach = reach;
         self
     }
@@ -112,49 +120,54 @@ impl SqlxPgDriver {
     ///
     /// # Cancellation
     /// Dropping the future closes the socket; nothing stays open on the server.
-    pub async fn open(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<SqlxPgConnection>> {
+    pub async fn open(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<SqlxConnection<DB>>> {
         let mut options = self.reach.options(&target.host, self.options.clone());
         if target.purpose == ConnectPurpose::Monitor {
-            options = options.application_name(MONITOR_APPLICATION_NAME);
+            options = DB::for_monitor(options);
         }
         if let Some(address) = target.address {
-            if matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+            if let Some([strict, less]) = DB::verifies_name(&options) {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
                     format!(
-                        "{address} was to be dialled for {}, and `ssl_mode` is `verify-full`: sqlx verifies the name \
-                         that it dials; use `verify-ca`, or leave the plugin out that chooses addresses",
+                        "{address} was to be dialled for {}, and `ssl_mode` is `{strict}`: sqlx verifies the name \
+                         that it dials; use `{less}`, or leave the plugin out that chooses addresses",
                         target.host.key
                     ),
                 )
                 .with_host(target.host.host()));
             }
-            options = options.host(&address.to_string());
+            let port = DB::port(&options);
+            options = DB::lead(options, &address.to_string(), port);
         }
         let login_is_network = self.login_is_network.load(Ordering::Relaxed);
-        let connection = connect(&options, login_is_network, deadline).await;
+        let connection = connect::<DB>(&options, login_is_network, deadline).await;
         let connection = connection
             .map_err(|error| error.with_operation("connect").with_host(target.host.key.to_string()))?;
-        Ok(Arc::new(SqlxPgConnection::new(connection, target.host.clone())))
+        Ok(Arc::new(SqlxConnection::new(connection, target.host.clone())))
     }
 }
 
 /// Connects with these options by `deadline`.
-pub(crate) async fn connect(
-    options: &PgConnectOptions,
+pub(crate) async fn connect<DB: Family>(
+    options: &OptionsOf<DB>,
     login_is_network: bool,
     deadline: Deadline,
-) -> Result<PgConnection> {
+) -> Result<DB::Connection> {
     let connected =
-        async { options.connect().await.map_err(|error| map_connect_error(error, login_is_network)) };
+        async { options.connect().await.map_err(|error| map_connect_error::<DB>(error, login_is_network)) };
     // On the heap: sqlx's connect is large, and all that wait for one would carry it.
     deadline.run("connecting", Box::pin(connected)).await.map_err(late)
 }
 
 #[async_trait]
-impl DriverDialect for SqlxPgDriver {
+impl<DB: Family> DriverDialect for SqlxDriver<DB> {
     fn name(&self) -> &'static str {
-        "sqlx-postgres"
+        DB::DRIVER
+    }
+
+    fn engine(&self) -> Engine {
+        DB::ENGINE
     }
 
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>> {
@@ -162,37 +175,50 @@ impl DriverDialect for SqlxPgDriver {
         Ok(connection)
     }
 
-    /// SQLSTATE 28000 means on RDS Multi-AZ DB clusters that the host is not ready rather than that the login is wrong.
     fn dialect_known(&self, dialect: DialectId) {
-        self.login_is_network.store(dialect == DialectId::RdsMultiAzPgCluster, Ordering::Relaxed);
+        self.login_is_network.store(DB::login_is_network(dialect), Ordering::Relaxed);
     }
 
     fn classify(&self, error: &(dyn StdError + 'static)) -> ErrorClass {
-        classify(error, Phase::Session)
+        classify::<DB>(error, Phase::Session)
     }
 }
 
-impl fmt::Debug for SqlxPgDriver {
+impl<DB: Family> Clone for SqlxDriver<DB> {
+    fn clone(&self) -> Self {
+        Self {
+            options: self.options.clone(),
+            reach: self.reach.clone(),
+            login_is_network: Arc::clone(&self.login_is_network),
+        }
+    }
+}
+
+impl<DB: Family> fmt::Debug for SqlxDriver<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the options: they print their password.
-        f.debug_struct("SqlxPgDriver")
-            .field("user", &self.options.get_username())
-            .field("database", &self.options.get_database())
+        let (user, database) = DB::user(&self.options);
+        f.debug_struct("SqlxDriver")
+            .field("driver", &DB::DRIVER)
+            .field("user", &user)
+            .field("database", &database)
             .field("reach", &self.reach)
             .finish_non_exhaustive()
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "postgres"))]
 mod tests {
     use wrapper_core::host::HostRole;
 
+    use super::super::sqlx::Postgres;
+    use super::super::sqlx::postgres::{PgConnectOptions, PgSslMode};
     use super::*;
 
     #[test]
     fn a_driver_prints_no_password() {
         let options = PgConnectOptions::new_without_pgpass().username("app").password("hunter2");
-        let text = format!("{:?}", SqlxPgDriver::new(options));
+        let text = format!("{:?}", SqlxDriver::<Postgres>::new(options));
         assert!(text.contains("app") && !text.contains("hunter2"), "{text}");
     }
 
@@ -203,7 +229,7 @@ mod tests {
         let mut target = ConnectTarget::session(host);
         target.address = "127.0.0.1".parse().ok();
         let deadline = Deadline::after(std::time::Duration::from_secs(5), "connect_timeout");
-        let error = SqlxPgDriver::new(options).open(&target, deadline).await.unwrap_err();
+        let error = SqlxDriver::<Postgres>::new(options).open(&target, deadline).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("verify-ca"), "{error}");
     }

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use sqlx::PgPool;
-use sqlx::postgres::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::env::{Environment, Instant};
 use wrapper_core::host::{HostInfo, HostRole};
 use wrapper_core::topology::{HostStatus, Topology};
 
+use super::super::driver::Reach;
+use super::super::family::{Family, OptionsOf};
+use super::super::sqlx::Pool;
 use super::handle::PoolSwitch;
 use super::readers::Readers;
 use super::user_hooks::UserHooks;
-use crate::postgres::Reach;
 
 /// How much younger than the switch a connection may be and is asked all the same who is behind it: one that had just
 /// proved its role when the switch came gets its age from sqlx a moment later.
@@ -26,19 +26,19 @@ const OVERLAP: Duration = Duration::from_millis(5);
 
 /// The state of a pool that follows a cluster.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct Shared<DB: Family> {
     /// Whether hosts of the pool are readers.
     pub(super) readers: Option<Readers>,
     /// Weak: the pool holds this, and the application holds the pool longer than the handle.
     pub(super) cluster: Weak<ClusterCore>,
     pub(super) env: Environment,
-    pub(super) reach: Reach,
-    pub(super) hooks: UserHooks,
+    pub(super) reach: Reach<DB>,
+    pub(super) hooks: UserHooks<DB>,
     pub(super) limits: Limits,
     /// Whether an idle connection is pinged before it is handed out.
     pub(super) ping: bool,
     /// The pool, while it is followed. The pool holds this in its hooks: the circle is open when this is empty.
-    pool: Mutex<Option<PgPool>>,
+    pool: Mutex<Option<Pool<DB>>>,
     /// No longer followed: the handle is gone, or the pool was closed, or the cluster was shut down.
     pub(super) ended: CancellationToken,
     switch: Mutex<Switch>,
@@ -83,12 +83,12 @@ pub(super) enum Age {
     Old,
 }
 
-impl Shared {
+impl<DB: Family> Shared<DB> {
     pub(super) fn new(
         readers: Option<Readers>,
         cluster: &Arc<ClusterCore>,
-        reach: Reach,
-        hooks: UserHooks,
+        reach: Reach<DB>,
+        hooks: UserHooks<DB>,
         limits: Limits,
         ping: bool,
     ) -> Self {
@@ -123,16 +123,16 @@ impl Shared {
         self.cluster.upgrade()
     }
 
-    fn pool_slot(&self) -> MutexGuard<'_, Option<PgPool>> {
+    fn pool_slot(&self) -> MutexGuard<'_, Option<Pool<DB>>> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The pool, while it is followed.
-    pub(super) fn pool(&self) -> Option<PgPool> {
+    pub(super) fn pool(&self) -> Option<Pool<DB>> {
         self.pool_slot().clone()
     }
 
-    pub(super) fn attach(&self, pool: PgPool) {
+    pub(super) fn attach(&self, pool: Pool<DB>) {
         *self.pool_slot() = Some(pool);
     }
 
@@ -148,16 +148,13 @@ impl Shared {
     }
 
     /// The pool's options as they are now, for a connect to `host`; `None` when the pool is followed no longer.
-    pub(super) fn options_for(&self, host: &HostInfo) -> Option<PgConnectOptions> {
+    pub(super) fn options_for(&self, host: &HostInfo) -> Option<OptionsOf<DB>> {
         let pool = self.pool()?;
         Some(self.reach.options(host, (*pool.connect_options()).clone()))
     }
 
     /// Changes the pool's options; two changes made here do not undo each other.
-    pub(super) fn change_options(
-        &self,
-        change: impl FnOnce(PgConnectOptions) -> PgConnectOptions,
-    ) -> Option<()> {
+    pub(super) fn change_options(&self, change: impl FnOnce(OptionsOf<DB>) -> OptionsOf<DB>) -> Option<()> {
         // Held over the change, so that it is made on what the last one left.
         let pool = self.pool_slot();
         let pool = pool.as_ref()?;

@@ -7,17 +7,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sqlx::PgConnection;
-use sqlx::pool::PoolConnectionMetadata;
-use sqlx::postgres::PgPoolOptions;
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::env::Deadline;
 use wrapper_core::topology::HostStatus;
 
+use super::super::family::Family;
+use super::super::sqlx;
+use super::super::sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use super::open::Cause;
 use super::shared::{Age, Shared};
 use super::user_hooks::decide;
-use crate::postgres::text;
 
 /// How long an idle connection may take to answer before it is handed out.
 const PING: Duration = Duration::from_millis(500);
@@ -25,7 +24,7 @@ const PING: Duration = Duration::from_millis(500);
 const IDENTITY: Duration = Duration::from_millis(300);
 
 /// The options with the hooks of this pool.
-pub(super) fn install(options: PgPoolOptions, shared: &Arc<Shared>) -> PgPoolOptions {
+pub(super) fn install<DB: Family>(options: PoolOptions<DB>, shared: &Arc<Shared<DB>>) -> PoolOptions<DB> {
     let [connecting, acquiring, releasing] = [shared, shared, shared].map(Arc::clone);
     options
         // sqlx's own ping has no limit but that of the whole acquire.
@@ -44,9 +43,9 @@ pub(super) fn install(options: PgPoolOptions, shared: &Arc<Shared>) -> PgPoolOpt
         })
 }
 
-async fn after_connect(shared: &Shared, connection: &mut PgConnection) -> sqlx::Result<()> {
+async fn after_connect<DB: Family>(shared: &Shared<DB>, connection: &mut DB::Connection) -> sqlx::Result<()> {
     let Some(cluster) = shared.cluster() else {
-        if shared.left_parked.load(Ordering::Acquire) && is_reader(connection).await? {
+        if shared.left_parked.load(Ordering::Acquire) && is_reader::<DB>(connection).await? {
             return Err(sqlx::Error::Io(std::io::Error::other("the connect had been led to a reader")));
         }
         return shared.hooks.after_connect(connection).await;
@@ -74,17 +73,16 @@ async fn after_connect(shared: &Shared, connection: &mut PgConnection) -> sqlx::
 }
 
 /// Whether a host that nobody follows any more is a reader, by its own word. The acquire's time limit is this one's too.
-async fn is_reader(connection: &mut PgConnection) -> sqlx::Result<bool> {
-    let (answer, _) =
-        text::ask(connection, "SELECT pg_catalog.pg_is_in_recovery() AS reader".to_owned()).await?;
-    Ok(answer.get(0, "reader") == Some("t"))
+async fn is_reader<DB: Family>(connection: &mut DB::Connection) -> sqlx::Result<bool> {
+    let (answer, _) = DB::ask(connection, DB::READER.to_owned()).await?;
+    Ok(matches!(answer.get(0, "reader"), Some("t" | "1")))
 }
 
 /// Plans the next reader. Of several connects at once, which all began with one plan, each but the first is led to its
 /// own host here; whether the connection was replaced so.
-async fn spread(
-    shared: &Shared,
-    connection: &mut PgConnection,
+async fn spread<DB: Family>(
+    shared: &Shared<DB>,
+    connection: &mut DB::Connection,
     cluster: &Arc<ClusterCore>,
     status: &HostStatus,
 ) -> bool {
@@ -117,9 +115,9 @@ async fn spread(
     }
 }
 
-async fn before_acquire(
-    shared: &Shared,
-    connection: &mut PgConnection,
+async fn before_acquire<DB: Family>(
+    shared: &Shared<DB>,
+    connection: &mut DB::Connection,
     metadata: PoolConnectionMetadata,
 ) -> sqlx::Result<bool> {
     match shared.cluster() {
@@ -133,14 +131,14 @@ async fn before_acquire(
         }
         None => {}
     }
-    decide(&shared.hooks.before_acquire, connection, metadata).await
+    decide::<DB>(&shared.hooks.before_acquire, connection, metadata).await
 }
 
 /// Whether an idle connection can be handed out; if not, why it cannot.
-async fn is_sound(
-    shared: &Shared,
+async fn is_sound<DB: Family>(
+    shared: &Shared<DB>,
     cluster: &ClusterCore,
-    connection: &mut PgConnection,
+    connection: &mut DB::Connection,
     metadata: &PoolConnectionMetadata,
 ) -> Result<(), Cause> {
     loop {
@@ -162,9 +160,9 @@ async fn is_sound(
     }
 }
 
-async fn after_release(
-    shared: &Shared,
-    connection: &mut PgConnection,
+async fn after_release<DB: Family>(
+    shared: &Shared<DB>,
+    connection: &mut DB::Connection,
     metadata: PoolConnectionMetadata,
 ) -> sqlx::Result<bool> {
     if let Some(cluster) = shared.cluster() {
@@ -180,15 +178,15 @@ async fn after_release(
             replace(shared, &cluster, connection, cause, shared.limits.release).await?;
         }
     }
-    decide(&shared.hooks.after_release, connection, metadata).await
+    decide::<DB>(&shared.hooks.after_release, connection, metadata).await
 }
 
 /// Waits until what the last user of a connection has left unfinished is done, see [`Shared::settles`]. sqlx does
 /// the same next, but without a limit, and holds the connection's place meanwhile.
-async fn is_done(
-    shared: &Shared,
+async fn is_done<DB: Family>(
+    shared: &Shared<DB>,
     cluster: &Arc<ClusterCore>,
-    connection: &mut PgConnection,
+    connection: &mut DB::Connection,
 ) -> Result<(), Cause> {
     let epoch = cluster.writer_epoch();
     let mut topology = cluster.subscribe();
@@ -216,10 +214,10 @@ async fn is_done(
     if answered { Ok(()) } else { Err(Cause::Doubt) }
 }
 
-async fn replace(
-    shared: &Shared,
+async fn replace<DB: Family>(
+    shared: &Shared<DB>,
     cluster: &Arc<ClusterCore>,
-    connection: &mut PgConnection,
+    connection: &mut DB::Connection,
     cause: Cause,
     within: Duration,
 ) -> sqlx::Result<()> {

@@ -1,6 +1,6 @@
 //! One open connection of sqlx, as core sees it.
 //!
-//! What lives here: [`SqlxPgConnection`]. What may not: how it was opened (`driver`), what its errors mean (`error`).
+//! What lives here: [`SqlxConnection`]. What may not: how it was opened (`driver`), what its errors mean (`error`).
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,23 +9,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::{Connection, PgConnection};
 use wrapper_core::driver::{DriverConnection, Rows, TransactionStatus};
 use wrapper_core::env::Deadline;
 use wrapper_core::host::HostInfo;
 use wrapper_core::{Error, ErrorClass, Result};
 
 use super::error::map_error;
-use super::text;
+use super::family::Family;
+use super::sqlx;
 use crate::slot::Slot;
 
-/// One open connection to a PostgreSQL server, made by sqlx.
+/// One open connection to a server, made by sqlx.
 ///
 /// sqlx's connection serves one call at a time: calls queue in the order in which they were made. Its transaction
 /// status is asked of the server after texts that may change it; the bytes received are a lower bound, counted answer
 /// by answer. Dropping the last handle closes the socket.
-pub struct SqlxPgConnection {
-    slot: Slot<PgConnection>,
+pub struct SqlxConnection<DB: Family> {
+    slot: Slot<DB::Connection>,
     seen: Arc<Seen>,
     host: HostInfo,
 }
@@ -47,8 +47,8 @@ impl Seen {
     }
 }
 
-impl SqlxPgConnection {
-    pub(crate) fn new(connection: PgConnection, host: HostInfo) -> Self {
+impl<DB: Family> SqlxConnection<DB> {
+    pub(crate) fn new(connection: DB::Connection, host: HostInfo) -> Self {
         let seen = Seen { received: AtomicU64::new(0), status: Mutex::new(TransactionStatus::Idle) };
         Self { slot: Slot::new(connection), seen: Arc::new(seen), host }
     }
@@ -68,7 +68,7 @@ impl SqlxPgConnection {
     /// Safe: sqlx reads the rest of an abandoned answer before the next call.
     pub async fn with_raw<T, F>(&self, call: F) -> Result<T>
     where
-        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut DB::Connection) -> BoxFuture<'c, sqlx::Result<T>> + Send + 'static,
         T: Send + 'static,
     {
         let seen = Arc::clone(&self.seen);
@@ -76,8 +76,8 @@ impl SqlxPgConnection {
             async move {
                 seen.set_status(TransactionStatus::Unknown);
                 let result = call(connection).await;
-                seen.set_status(text::transaction_status(connection).await);
-                result.map_err(map_error)
+                seen.set_status(DB::transaction_status(connection).await);
+                result.map_err(map_error::<DB>)
             }
             .boxed()
         });
@@ -86,7 +86,7 @@ impl SqlxPgConnection {
 
     async fn query(&self, sql: &str, operation: &'static str, deadline: Deadline) -> Result<Rows> {
         let (seen, sql) = (Arc::clone(&self.seen), sql.to_owned());
-        let run = self.slot.run(move |connection| query(connection, seen, sql).boxed());
+        let run = self.slot.run(move |connection| query::<DB>(connection, seen, sql).boxed());
         deadline.run(operation, run).await.map_err(|error| self.told(error, operation))
     }
 
@@ -103,26 +103,26 @@ impl SqlxPgConnection {
     }
 }
 
-async fn query(connection: &mut PgConnection, seen: Arc<Seen>, sql: String) -> Result<Rows> {
+async fn query<DB: Family>(connection: &mut DB::Connection, seen: Arc<Seen>, sql: String) -> Result<Rows> {
     let before = seen.status();
-    let may_change = text::may_change_transaction(&sql) || before == TransactionStatus::Unknown;
+    let may_change = DB::may_change_transaction(&sql) || before == TransactionStatus::Unknown;
     if may_change {
         // Should this future be dropped, the next call finds the truth out.
         let meanwhile = if before == TransactionStatus::Idle { TransactionStatus::Unknown } else { before };
         seen.set_status(meanwhile);
     }
-    let result = text::ask(connection, sql).await;
+    let result = DB::ask(connection, sql).await;
     let refused = result.is_err() && before != TransactionStatus::Idle;
     if may_change || refused {
-        seen.set_status(text::transaction_status(connection).await);
+        seen.set_status(DB::transaction_status(connection).await);
     }
-    let (rows, bytes) = result.map_err(map_error)?;
+    let (rows, bytes) = result.map_err(map_error::<DB>)?;
     seen.received.fetch_add(bytes, Ordering::Relaxed);
     Ok(rows)
 }
 
 #[async_trait]
-impl DriverConnection for SqlxPgConnection {
+impl<DB: Family> DriverConnection for SqlxConnection<DB> {
     async fn fetch_text(&self, sql: &str, deadline: Deadline) -> Result<Rows> {
         self.query(sql, "query", deadline).await
     }
@@ -132,7 +132,9 @@ impl DriverConnection for SqlxPgConnection {
     }
 
     async fn ping(&self, deadline: Deadline) -> Result<()> {
-        let run = self.slot.run(|connection| async { connection.ping().await.map_err(map_error) }.boxed());
+        let run = self
+            .slot
+            .run(|connection| async { DB::probe(connection).await.map_err(map_error::<DB>) }.boxed());
         deadline.run("ping", run).await.map_err(|error| self.told(error, "ping"))?;
         self.seen.received.fetch_add(6, Ordering::Relaxed);
         Ok(())
@@ -159,9 +161,10 @@ impl DriverConnection for SqlxPgConnection {
     }
 }
 
-impl fmt::Debug for SqlxPgConnection {
+impl<DB: Family> fmt::Debug for SqlxConnection<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlxPgConnection")
+        f.debug_struct("SqlxConnection")
+            .field("driver", &DB::DRIVER)
             .field("host", &self.host)
             .field("slot", &self.slot)
             .field("seen", &self.seen)
