@@ -198,3 +198,88 @@ async fn wrong_configurations_and_logins_are_typed_errors() {
     assert!(!printed.contains(&app.password), "{printed}");
     within("the close", pool.close()).await;
 }
+
+/// On Aurora MySQL: what is dropped between any two messages leaves the only connection clean; the server's errors come
+/// unchanged; when the writer crashes, a transaction says that it is lost and the next statement runs on the new writer.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn on_mysql_too() {
+    use integration_tests::gate::{MessageGate, Sender};
+    use sqlx_support::mysql;
+    use wrapper_sqlx::cluster_pool::MySqlClusterPool;
+    use wrapper_sqlx::core::TransactionOutcome;
+
+    let cluster = mysql::cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    mysql::sql(&cluster, "CREATE TABLE t (id bigint PRIMARY KEY)").await;
+    let gate = MessageGate::start_mysql(cluster.address(cluster.writer())).await.expect("the gate starts");
+    let port = gate.address().port();
+    // The monitor asks once: after that the messages at the gate are the pool's.
+    let builder = MySqlClusterPool::builder(mysql::sized(1), mysql::options(&cluster))
+        .reach(move |_, options| options.host("127.0.0.1").port(port))
+        .set("topology_refresh", "1h")
+        .set("topology_high_refresh", "1h");
+    let pool = within("the pool", builder.connect()).await.expect("a pool");
+    for sender in [Sender::Server, Sender::Client] {
+        let mut messages = 0;
+        loop {
+            gate.hold_after(sender, messages);
+            let work = async {
+                let mut transaction = pool.begin().await.expect("begun");
+                // With parameters: the answer to the prepare has several packets.
+                let insert = sqlx::query("INSERT INTO t VALUES (?), (?)").bind(1).bind(2);
+                insert.execute(&mut *transaction).await.expect("inserted");
+                transaction.rollback().await.expect("rolled back");
+            };
+            let finished = within("the transaction", async {
+                tokio::select! {
+                    biased;
+                    () = gate.held() => false,
+                    () = work => true,
+                }
+            });
+            let finished = finished.await;
+            gate.open();
+            let place = format!("{sender:?} held after {messages} messages");
+            let mut next = within("the next borrower", pool.acquire()).await.expect("acquired");
+            let answer: i32 = sqlx::query_scalar("SELECT 42").fetch_one(&mut *next).await.expect("asked");
+            assert_eq!(answer, 42, "{place}");
+            let left = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&mut *next).await;
+            let left: i64 = left.expect("asked");
+            assert_eq!(left, 0, "{place}");
+            if finished {
+                break;
+            }
+            messages += 1;
+        }
+        assert!(messages >= 3, "the whole took {messages} messages of the {sender:?}");
+    }
+    within("the close", pool.close()).await;
+
+    let builder = MySqlClusterPool::builder(mysql::sized(2), mysql::options(&cluster))
+        .reach(mysql::by_table(cluster.names()))
+        .set("topology_refresh", "50ms")
+        .set("topology_high_refresh", "50ms");
+    let pool = within("the pool", builder.connect()).await.expect("a pool");
+    let mut transaction = pool.begin().await.expect("begun");
+    sqlx::query("INSERT INTO t VALUES (?)").bind(3).execute(&mut *transaction).await.expect("inserted");
+    transaction.commit().await.expect("committed");
+    let twice =
+        sqlx::query("INSERT INTO t VALUES (?)").bind(3).execute(&pool).await.expect_err("a duplicate");
+    assert!(twice.as_database_error().is_some_and(|error| error.is_unique_violation()), "{twice:?}");
+    let mut transaction = pool.begin().await.expect("begun");
+    sqlx::query("INSERT INTO t VALUES (?)").bind(4).execute(&mut *transaction).await.expect("inserted");
+    let record = cluster.fail_over().await.expect("failed over");
+    let lost = sqlx::query("INSERT INTO t VALUES (?)").bind(5).execute(&mut *transaction);
+    let lost = within("the call", lost).await.expect_err("lost");
+    let ours = Error::from_driver(&lost).expect("ours");
+    assert_eq!(ours.kind(), ErrorKind::TransactionStateUnknown, "{lost}");
+    assert_eq!(ours.outcome(), TransactionOutcome::RolledBack, "{lost}");
+    drop(transaction);
+    let kept: Vec<i64> = sqlx::query_scalar("SELECT id FROM t").fetch_all(&pool).await.expect("rows");
+    assert_eq!(kept, [3]);
+    let own = pool.acquire().await.expect("acquired");
+    assert_eq!(own.host().short_name(), cluster.instance(record.new_writer));
+    drop(own);
+    within("the close", pool.close()).await;
+    assert_eq!(pool.cluster().task_count(), 0);
+}
