@@ -58,6 +58,11 @@ async fn sqlx_pool() {
 }
 
 #[tokio::test]
+async fn sqlx_cluster_pool() {
+    assert!(run(env!("CARGO_BIN_EXE_sqlx-cluster-pool"), &[]).await.contains("none lost, none half made"));
+}
+
+#[tokio::test]
 async fn observer() {
     assert!(run(env!("CARGO_BIN_EXE_observer"), &[]).await.contains("switched from shop-1"));
 }

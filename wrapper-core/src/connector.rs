@@ -154,7 +154,11 @@ impl ConnectorCore {
         Ok(derived)
     }
 
-    fn chain(&self) -> Result<Chain> {
+    /// A chain of the plugins in use, for an adapter that makes its own sessions.
+    ///
+    /// # Errors
+    /// A configuration error when the plugins cannot be built.
+    pub fn chain(&self) -> Result<Chain> {
         let cx = BuildContext::new(&self.cluster, &self.settings, &self.endpoint);
         let plugins = self.factories.iter().map(|factory| factory.build(&cx)).collect::<Result<Vec<_>>>()?;
         Chain::new(plugins, self.settings.auto_sort_wrapper_plugin_order)

@@ -61,13 +61,18 @@ pub(crate) fn map_connect_error<DB: Family>(error: sqlx::Error, login_is_network
         _ => (ErrorKind::Driver, "sqlx could not start the session"),
     };
     let mapped = Error::new(kind, message).with_class(class).with_outcome(TransactionOutcome::NotSent);
-    told::<DB>(mapped, error)
+    told::<DB>(mapped, &error).with_source(error)
 }
 
 /// The library's error for one that a call on an open connection gave; host and operation are the caller's to add.
 pub(crate) fn map_error<DB: Family>(error: sqlx::Error) -> Error {
-    let class = classify::<DB>(&error, Phase::Session);
-    let mapped = match (class, server_error::<DB>(&error)) {
+    describe_error::<DB>(&error).with_source(error)
+}
+
+/// The same without sqlx's error as its source.
+pub(crate) fn describe_error<DB: Family>(error: &sqlx::Error) -> Error {
+    let class = classify::<DB>(error, Phase::Session);
+    let mapped = match (class, server_error::<DB>(error)) {
         (ErrorClass::Network, _) => Error::new(ErrorKind::Network, "the connection was lost"),
         (ErrorClass::WrongStatement, _) => {
             Error::new(ErrorKind::StaleStatement, "the server does not know the statement")
@@ -80,13 +85,12 @@ pub(crate) fn map_error<DB: Family>(error: sqlx::Error) -> Error {
     told::<DB>(mapped, error)
 }
 
-/// Adds what the server said of its error, and sqlx's error itself.
-fn told<DB: Family>(mapped: Error, error: sqlx::Error) -> Error {
-    match server_error::<DB>(&error) {
+/// Adds what the server said of its error.
+fn told<DB: Family>(mapped: Error, error: &sqlx::Error) -> Error {
+    match server_error::<DB>(error) {
         Some(server) => DB::told(mapped, server),
         None => mapped,
     }
-    .with_source(error)
 }
 
 /// A connect that is late is a matter of the network, and nothing was sent.

@@ -65,6 +65,9 @@
 //! * sqlx's own connect, when it is refused, tells nobody: an empty pool learns of a failover from the monitor, at the
 //!   latest after `topology_refresh` (1 s).
 //!
+//! A pool that protects these too, because its statements pass the plugins, is `cluster_pool::ClusterPool`, behind the feature
+//! `cluster-pool`; it is a type of its own, for sqlx 0.9.
+//!
 //! What lives here: the driver and the pools. What may not: anything that another driver needs too.
 
 #![allow(clippy::duplicate_mod, reason = "one source for two versions of sqlx; see `v0_8`")]
@@ -80,3 +83,5 @@ mod v0_9;
 pub use v0_9::*;
 pub use wrapper_core as core;
 pub use wrapper_core::{Error, ErrorKind, Result};
+#[cfg(feature = "cluster-pool")]
+pub use wrapper_plugins as plugins;

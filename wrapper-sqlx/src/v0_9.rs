@@ -5,6 +5,9 @@
 
 pub use ::sqlx;
 
+#[cfg(feature = "cluster-pool")]
+#[path = "cluster_pool/mod.rs"]
+pub mod cluster_pool;
 #[path = "connection.rs"]
 mod connection;
 #[path = "driver.rs"]

@@ -22,7 +22,11 @@ impl ClusterCore {
     /// Tells the plugins of a session of topologies and host states, until the chain is dropped.
     pub(crate) fn notify_chain(&self, chain: &Arc<Chain>) {
         if chain.notifies() {
-            self.chains.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(chain));
+            let mut chains = self.chains.lock().unwrap_or_else(PoisonError::into_inner);
+            // Sessions may share a chain.
+            if !chains.iter().any(|known| std::ptr::eq(known.as_ptr(), Arc::as_ptr(chain))) {
+                chains.push(Arc::downgrade(chain));
+            }
         }
     }
 

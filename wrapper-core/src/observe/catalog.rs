@@ -124,6 +124,8 @@ pub mod metrics {
     pub const VERDICTS_SKIPPED: &str = "aws_wrapper_verdicts_skipped_total";
     /// Errors that led to an action.
     pub const DECISIONS: &str = "aws_wrapper_decisions_total";
+    /// The state of a breaker.
+    pub const BREAKER_STATE: &str = "aws_wrapper_breaker_state";
     /// Tasks that panicked.
     pub const TASK_RESTARTS: &str = "aws_wrapper_task_restarts_total";
     /// Warnings.
@@ -263,6 +265,14 @@ pub const LINES: &[Line] = &[
         metrics: &[metrics::DECISIONS],
     },
     Line {
+        event: "Breaker",
+        target: spans::TARGET_CLUSTER,
+        level: "info",
+        message: "breaker of a host",
+        fields: &["host", "state"],
+        metrics: &[metrics::BREAKER_STATE],
+    },
+    Line {
         event: "TaskRestarted",
         target: spans::TARGET_CLUSTER,
         level: "error",
@@ -361,6 +371,14 @@ pub const METRICS: &[Metric] = &[
         labels: &["action", "error_type"],
         doc: "Errors that led the library to act.",
         peers: "`writerFailover.triggered.count`, `readerFailover.triggered.count` (`action=\"fail over\"`)",
+    },
+    Metric {
+        name: metrics::BREAKER_STATE,
+        kind: MetricKind::Gauge,
+        labels: &["instance"],
+        doc: "Whether a pool asks the host for connections: 0 yes (closed), 1 one at a time (half open), 2 no (open); absent \
+              before the first change. Told by `ClusterPool` of `wrapper-sqlx`.",
+        peers: "",
     },
     Metric {
         name: metrics::TASK_RESTARTS,

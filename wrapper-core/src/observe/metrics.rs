@@ -3,7 +3,7 @@
 use ::metrics::{Label, SharedString, Unit, counter, gauge, histogram};
 
 use super::catalog::{METRICS, MetricKind, metrics as names};
-use super::{Event, Observer, SwitchReport};
+use super::{BreakerState, Event, Observer, SwitchReport};
 use crate::host::HostRole;
 use crate::topology::Published;
 
@@ -91,6 +91,14 @@ impl Observer for MetricsObserver {
             Event::Decision { error, action } => {
                 let labels = [("action", (*action).into()), ("error_type", error.kind().as_str().into())];
                 self.count(names::DECISIONS, labels, 1);
+            }
+            Event::Breaker { host, state } => {
+                let instance = [("instance", host.host().to_owned().into())];
+                gauge!(names::BREAKER_STATE, self.with(instance)).set(match state {
+                    BreakerState::Closed => 0,
+                    BreakerState::HalfOpen => 1,
+                    BreakerState::Open => 2,
+                });
             }
             Event::TaskRestarted { task } => self.count(names::TASK_RESTARTS, [("task", (*task).into())], 1),
             Event::Warning(_) => self.count(names::WARNINGS, [], 1),

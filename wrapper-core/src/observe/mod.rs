@@ -74,6 +74,13 @@ pub enum Event {
         /// What was done.
         action: &'static str,
     },
+    /// The breaker of a host has a new state.
+    Breaker {
+        /// The host.
+        host: HostKey,
+        /// The state.
+        state: BreakerState,
+    },
     /// A task of the library panicked and was started again.
     TaskRestarted {
         /// The task.
@@ -85,6 +92,28 @@ pub enum Event {
     ConnectTimed(ConnectTiming),
     /// A call ended. Told by the plugin `execute_time` only.
     CallTimed(CallTiming),
+}
+
+/// Whether a pool asks a host for connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BreakerState {
+    /// It does.
+    Closed,
+    /// One attempt at a time, to see whether the host is back.
+    HalfOpen,
+    /// It does not: the host has failed repeatedly.
+    Open,
+}
+
+impl BreakerState {
+    /// `closed`, `half_open`, `open`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::HalfOpen => "half_open",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// Is told of every event of a cluster. Sync, infallible; a panic in it is caught and ignored.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::catalog::LINES;
-use super::{CallTiming, ConnectTiming, Ending, Event, SwitchReport};
+use super::{BreakerState, CallTiming, ConnectTiming, Ending, Event, SwitchReport};
 use crate::driver::ConnectPurpose;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
@@ -48,6 +48,7 @@ pub(super) fn sample(line: &str) -> Event {
         "Switched (succeeded)" => report(true),
         "Switched (failed)" => report(false),
         "Decision" => Event::Decision { error: error(), action: "fail over" },
+        "Breaker" => Event::Breaker { host: writer.key, state: BreakerState::Open },
         "TaskRestarted" => Event::TaskRestarted { task: "topology monitor" },
         "Warning" => Event::Warning("something".to_owned()),
         "ConnectTimed" => {
@@ -73,6 +74,7 @@ fn variant(event: &Event) -> &'static str {
         Event::VerdictSkipped { .. } => "VerdictSkipped",
         Event::Switched(_) => "Switched",
         Event::Decision { .. } => "Decision",
+        Event::Breaker { .. } => "Breaker",
         Event::TaskRestarted { .. } => "TaskRestarted",
         Event::Warning(_) => "Warning",
         Event::ConnectTimed(_) => "ConnectTimed",

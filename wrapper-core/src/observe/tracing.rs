@@ -57,6 +57,9 @@ impl Observer for TracingObserver {
                 target: TARGET_FAILOVER, action, error.type = error.kind().as_str(), %error,
                 "error handled"
             ),
+            Event::Breaker { host, state } => {
+                info!(target: TARGET_CLUSTER, %host, state = state.as_str(), "breaker of a host");
+            }
             Event::TaskRestarted { task } => {
                 error!(target: TARGET_CLUSTER, task, "a task of the library panicked and was started again");
             }

@@ -93,6 +93,7 @@ fn text(event: &Event) -> String {
             format!("switched {} -> {to} ({})", report.from.short_name(), report.cause_kind)
         }
         Event::Decision { error, action } => format!("decision {}: {action}", error.kind().as_str()),
+        Event::Breaker { host, state } => format!("breaker {host} {}", state.as_str()),
         Event::TaskRestarted { task } => format!("restarted {task}"),
         Event::HostState(change) => format!("{} {}", change.host, if change.up { "up" } else { "down" }),
         Event::ConnectTimed(timing) => {
