@@ -8,9 +8,11 @@ use sqlx::Transaction;
 use sqlx::pool::PoolConnection;
 use tokio::sync::oneshot;
 use wrapper_core::driver::TransactionStatus;
+use wrapper_core::env::Deadline;
 use wrapper_core::plugin::Call;
 use wrapper_core::{ErrorKind, Result};
 
+use super::super::error::into_sqlx;
 use super::backend::Backend;
 use super::hosts::closed;
 use super::inner::Inner;
@@ -44,8 +46,11 @@ impl<DB: Backend> PlainConnection<DB> {
     pub(super) async fn begin<'c>(self, inner: &Inner<DB>) -> sqlx::Result<Transaction<'c, DB>> {
         let Some(connection) = self.0.into_plain() else { return Err(sqlx::Error::PoolClosed) };
         let (give, given) = oneshot::channel();
+        let deadline = Deadline::after(inner.acquire_timeout, "acquire_timeout");
         inner.core.cluster().spawn("begin", async move {
-            let begun: sqlx::Result<Transaction<'static, DB>> = Transaction::begin(connection, None).await;
+            let begun = async { Ok(Transaction::begin(connection, None).await) };
+            let begun: sqlx::Result<Transaction<'static, DB>> =
+                deadline.run("BEGIN", begun).await.unwrap_or_else(|late| Err(into_sqlx(late)));
             // Nobody waits for it any more: dropped, it is rolled back.
             let _ = give.send(begun);
         });
