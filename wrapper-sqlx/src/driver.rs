@@ -125,6 +125,16 @@ impl<DB: Family> SqlxDriver<DB> {
         if target.purpose == ConnectPurpose::Monitor {
             options = DB::for_monitor(options);
         }
+        if let Some(credential) = &target.credential {
+            if credential.needs_tls && !DB::insists_on_tls(&options) {
+                return Err(Error::config(format!(
+                    "the credential for {} may be sent over TLS only, and `ssl_mode` of the connect options allows a \
+                     connection without; set it to the strictest one",
+                    target.host.key
+                )));
+            }
+            options = DB::log_in(options, credential);
+        }
         if let Some(address) = target.address {
             if let Some([strict, less]) = DB::verifies_name(&options) {
                 return Err(Error::new(
@@ -168,6 +178,10 @@ impl<DB: Family> DriverDialect for SqlxDriver<DB> {
 
     fn engine(&self) -> Engine {
         DB::ENGINE
+    }
+
+    fn user(&self) -> Option<&str> {
+        Some(DB::user(&self.options).0)
     }
 
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>> {
@@ -232,5 +246,23 @@ mod tests {
         let error = SqlxDriver::<Postgres>::new(options).open(&target, deadline).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.to_string().contains("verify-ca"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_credential_of_the_target_logs_in_and_needs_tls_where_it_says_so() {
+        use wrapper_core::credentials::Credential;
+        let token = Credential::new("hunter2").with_user("jane").in_clear_text();
+        let options = PgConnectOptions::new_without_pgpass().username("app");
+        let url = Postgres::log_in(options.clone(), &token).to_url_lossy();
+        assert_eq!((url.username(), url.password()), ("jane", Some("hunter2")));
+        let driver = SqlxDriver::<Postgres>::new(options.ssl_mode(PgSslMode::Prefer));
+        assert_eq!(driver.user(), Some("app"));
+        let host = HostInfo::new("instance-1.xyz.us-east-2.rds.amazonaws.com", 5432, HostRole::Unknown);
+        let mut target = ConnectTarget::session(host);
+        target.credential = Some(token);
+        let deadline = Deadline::after(std::time::Duration::from_secs(5), "connect_timeout");
+        let error = driver.open(&target, deadline).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("TLS only") && !error.to_string().contains("hunter2"), "{error}");
     }
 }

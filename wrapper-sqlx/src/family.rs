@@ -4,6 +4,7 @@
 
 use futures_util::future::BoxFuture;
 use wrapper_core::config::DriverKeys;
+use wrapper_core::credentials::Credential;
 use wrapper_core::dialect::{DialectId, Engine, Phase};
 use wrapper_core::driver::{Rows, TransactionStatus};
 use wrapper_core::{Error, ErrorClass};
@@ -43,6 +44,12 @@ pub trait Family: Database + Sealed {
     /// User and database, to be printed.
     #[doc(hidden)]
     fn user(options: &OptionsOf<Self>) -> (&str, Option<&str>);
+    /// Whether a connection with these options has TLS, or is none.
+    #[doc(hidden)]
+    fn insists_on_tls(options: &OptionsOf<Self>) -> bool;
+    /// The options that log in with this credential.
+    #[doc(hidden)]
+    fn log_in(options: OptionsOf<Self>, credential: &Credential) -> OptionsOf<Self>;
     /// The options of the library's own connections, which say so where the protocol has a place for it.
     #[doc(hidden)]
     fn for_monitor(options: OptionsOf<Self>) -> OptionsOf<Self>;

@@ -2,7 +2,9 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret;
 use wrapper_core::config::DriverKeys;
+use wrapper_core::credentials::Credential;
 use wrapper_core::dialect::mysql_code::{DEADLOCK, IDLE_TOO_LONG};
 use wrapper_core::dialect::{DialectId, Engine, Phase, classify_mysql_code};
 use wrapper_core::driver::{Rows, TransactionStatus};
@@ -42,6 +44,24 @@ impl Family for MySql {
 
     fn user(options: &MySqlConnectOptions) -> (&str, Option<&str>) {
         (options.get_username(), options.get_database())
+    }
+
+    fn insists_on_tls(options: &MySqlConnectOptions) -> bool {
+        use MySqlSslMode as Mode;
+        matches!(options.get_ssl_mode(), Mode::Required | Mode::VerifyCa | Mode::VerifyIdentity)
+    }
+
+    fn log_in(mut options: MySqlConnectOptions, credential: &Credential) -> MySqlConnectOptions {
+        if let Some(user) = &credential.user {
+            options = options.username(user);
+        }
+        if credential.clear_text {
+            options = options.enable_cleartext_plugin(true);
+        }
+        match &credential.password {
+            Some(password) => options.password(password.expose_secret()),
+            None => options,
+        }
     }
 
     /// sqlx sends no connection attributes.

@@ -2,7 +2,9 @@
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use secrecy::ExposeSecret;
 use wrapper_core::config::DriverKeys;
+use wrapper_core::credentials::Credential;
 use wrapper_core::dialect::{DialectId, Engine, Phase, classify_sqlstate};
 use wrapper_core::driver::{Rows, TransactionStatus};
 use wrapper_core::{Error, ErrorClass, ErrorKind, RetryAdvice, TransactionOutcome};
@@ -43,6 +45,20 @@ impl Family for Postgres {
 
     fn user(options: &PgConnectOptions) -> (&str, Option<&str>) {
         (options.get_username(), options.get_database())
+    }
+
+    fn insists_on_tls(options: &PgConnectOptions) -> bool {
+        matches!(options.get_ssl_mode(), PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull)
+    }
+
+    fn log_in(mut options: PgConnectOptions, credential: &Credential) -> PgConnectOptions {
+        if let Some(user) = &credential.user {
+            options = options.username(user);
+        }
+        match &credential.password {
+            Some(password) => options.password(password.expose_secret()),
+            None => options,
+        }
     }
 
     fn for_monitor(options: PgConnectOptions) -> PgConnectOptions {
