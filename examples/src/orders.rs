@@ -27,7 +27,10 @@ impl Orders {
         E: fmt::Display + 'static,
     {
         let shop = Arc::new(Shop::default());
-        #[allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; this is a program's own task")]
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "R8 binds core and plugins; this is a program's own task"
+        )]
         let clerks: Vec<_> =
             (0..CLERKS).map(|_| tokio::spawn(Arc::clone(&shop).work(place.clone()))).collect();
         meanwhile.await;
