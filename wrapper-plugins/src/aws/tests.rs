@@ -1,9 +1,10 @@
 //! Whose credentials are used.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::UNIX_EPOCH;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_credential_types::provider::future;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::{ProvideCredentials, future};
 use wrapper_core::ErrorKind;
 
 use super::*;
