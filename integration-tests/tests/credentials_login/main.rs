@@ -3,8 +3,13 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; these tests run in real time")]
 
+mod federated;
+mod federated_bad;
 mod iam_mysql;
 mod iam_postgres;
+mod idp_secrecy;
+mod idp_support;
+mod okta;
 mod secrecy;
 mod secrets_bad;
 mod secrets_rotation;
