@@ -8,6 +8,7 @@
 //! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
 //!   installation, starts in milliseconds.
 //! * `secrets::SecretsServer` (feature `sim`): answers `GetSecretValue` as AWS Secrets Manager does.
+//! * `moto::Moto`: moto's server, a process of its own that stands in for the services of AWS (Linux only).
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
 //! * [`gate::MessageGate`]: a proxy that lets through a number of messages of PostgreSQL or MySQL and holds the
 //!   next one.
@@ -35,6 +36,9 @@ pub mod verbs;
 
 #[cfg(target_os = "linux")]
 pub mod local;
+
+#[cfg(target_os = "linux")]
+pub mod moto;
 
 #[cfg(target_os = "linux")]
 pub mod mysql;

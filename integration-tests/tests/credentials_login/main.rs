@@ -5,6 +5,8 @@
 
 mod iam_mysql;
 mod iam_postgres;
+#[cfg(target_os = "linux")]
+mod moto;
 mod secrecy;
 mod secrets_bad;
 mod secrets_rotation;
