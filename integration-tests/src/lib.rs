@@ -9,6 +9,7 @@
 //!   installation, starts in milliseconds.
 //! * `secrets::SecretsServer` (feature `sim`): answers `GetSecretValue` as AWS Secrets Manager does.
 //! * `idp` (feature `sim`): sign in as ADFS and Okta do, and answer `AssumeRoleWithSAML` as AWS STS does.
+//! * `moto::Moto`: moto's server, a process of its own that stands in for the services of AWS (Linux only).
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
 //! * [`gate::MessageGate`]: a proxy that lets through a number of messages of PostgreSQL or MySQL and holds the
 //!   next one.
@@ -38,6 +39,9 @@ pub mod verbs;
 
 #[cfg(target_os = "linux")]
 pub mod local;
+
+#[cfg(target_os = "linux")]
+pub mod moto;
 
 #[cfg(target_os = "linux")]
 pub mod mysql;

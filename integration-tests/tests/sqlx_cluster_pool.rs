@@ -14,9 +14,9 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt, TryStreamExt};
 use integration_tests::gate::{MessageGate, Sender};
 use integration_tests::{Fault, Flavour, FreezeScope, LocalCluster, NodeId};
-use sqlx::postgres::{PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{Acquire, Executor, PgExecutor, Postgres, QueryBuilder, Row};
-use sqlx_support::{by_table, cluster, options, sized, sql, until, within};
+use sqlx_support::{by_table, cluster, cluster_with_tls, options, sized, sql, until, within};
 use wrapper_core::plugin::{BuildContext, Call, MethodSet, OrderClass, Outcome, Plugin, PluginFactory};
 use wrapper_sqlx::cluster_pool::PgClusterPool;
 use wrapper_sqlx::cluster_pool::{ClusterConnection, ClusterPoolBuilder};
@@ -25,7 +25,15 @@ use wrapper_sqlx::{Error, ErrorKind};
 
 /// A pool of the cluster, not connected yet; its monitor looks every 50 ms, and silence is noticed soon.
 fn pool_of(cluster: &LocalCluster, pool: PgPoolOptions) -> ClusterPoolBuilder<Postgres> {
-    PgClusterPool::builder(pool, options(cluster))
+    pool_with(cluster, pool, options(cluster))
+}
+
+fn pool_with(
+    cluster: &LocalCluster,
+    pool: PgPoolOptions,
+    options: PgConnectOptions,
+) -> ClusterPoolBuilder<Postgres> {
+    PgClusterPool::builder(pool, options)
         .reach(by_table(cluster.names()))
         .set("topology_refresh", "50ms")
         .set("topology_high_refresh", "50ms")
@@ -100,6 +108,38 @@ async fn add(on: impl PgExecutor<'_>, id: i64) -> sqlx::Result<u64> {
     Ok(sqlx::query("INSERT INTO t (id) VALUES ($1)").bind(id).execute(on).await?.rows_affected())
 }
 
+/// A row that `query_as!` makes.
+#[derive(Debug, PartialEq, Eq)]
+struct Named {
+    id: i64,
+    name: Option<String>,
+}
+
+/// What sqlx's macros generate is code for any executor of the database: it runs on the pool, its connections and its
+/// transactions. The macros know the table from `.sqlx`, which a build with a database has written.
+async fn checked_queries(pool: &PgClusterPool) -> sqlx::Result<()> {
+    let added = sqlx::query!("INSERT INTO t (id, name) VALUES ($1, $2)", 50, "tea").execute(pool).await?;
+    assert_eq!(added.rows_affected(), 1);
+    let row = sqlx::query!("SELECT id, name FROM t WHERE id = $1", 50).fetch_one(pool).await?;
+    assert_eq!((row.id, row.name.as_deref()), (50, Some("tea")));
+    let none = sqlx::query!("SELECT id, name FROM t WHERE id = $1", 51).fetch_optional(pool).await?;
+    assert!(none.is_none());
+    let mut transaction = pool.begin().await?;
+    let named = sqlx::query_as!(Named, "SELECT id, name FROM t WHERE name = $1", "tea")
+        .fetch_all(&mut *transaction)
+        .await?;
+    assert_eq!(named, [Named { id: 50, name: Some("tea".to_owned()) }]);
+    sqlx::query!("DELETE FROM t WHERE id = $1", 50).execute(&mut *transaction).await?;
+    transaction.commit().await?;
+    let mut connection = pool.acquire().await?;
+    let count = sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM t WHERE id = $1"#, 50)
+        .fetch_one(&mut *connection)
+        .await?;
+    assert_eq!(count, 0);
+    let rows = sqlx::query!("SELECT id, name FROM t WHERE id < $1", 50).fetch(pool);
+    rows.try_for_each(|_| std::future::ready(Ok(()))).await
+}
+
 /// Generic over what can give a connection or a transaction, as libraries write it.
 async fn add_two<'a>(on: impl Acquire<'a, Database = Postgres>) -> sqlx::Result<()> {
     let mut transaction = on.begin().await?;
@@ -161,6 +201,8 @@ async fn what_works_on_a_pool_of_sqlx_works_here() {
         (&pool).prepare(sqlx::SqlSafeStr::into_sql_str("SELECT $1::int8 + 1")).await.expect("prepared");
     let prepared = sqlx::Statement::query(&statement).bind(41_i64).fetch_one(&pool).await.expect("a row");
     assert_eq!(prepared.get::<i64, _>(0), 42);
+
+    checked_queries(&pool).await.expect("sqlx's macros");
 
     // The server's own word, as sqlx gives it.
     let twice = add(&pool, 1).await.expect_err("a duplicate");
@@ -403,6 +445,13 @@ async fn a_crash_under_load() {
     under_load(&cluster, false).await;
 }
 
+/// Scenarios 59 and 64, on an RDS Multi-AZ DB cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_under_load_on_multi_az() {
+    let cluster = cluster(Flavour::MultiAz).start().await.expect("the cluster starts");
+    under_load(&cluster, false).await;
+}
+
 /// Scenario 59, planned: the old writer lives on as a reader.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_switchover_under_load() {
@@ -411,13 +460,19 @@ async fn a_planned_switchover_under_load() {
     under_load(&cluster, true).await;
 }
 
-/// Scenarios 34 and 60: the writer falls silent with a statement, a stream and two transactions in flight: host monitoring
-/// ends them, each learns what became of it, and the next statement runs on the new writer.
+/// Scenarios 34 and 60: the writer falls silent with a statement, a stream and two transactions in flight, behind TLS, where
+/// a polite close waits for ever: host monitoring ends them, each learns what became of it, and the next statement runs on
+/// the new writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_writer_ends_what_is_in_flight() {
-    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    let (builder, authority) = cluster_with_tls(Flavour::Aurora);
+    let cluster = builder.start().await.expect("the cluster starts");
     sql(&cluster, "CREATE TABLE t (id bigint PRIMARY KEY); GRANT ALL ON t TO PUBLIC").await;
-    let pool = connected(pool_of(&cluster, sized(6))).await;
+    let options =
+        options(&cluster).ssl_mode(PgSslMode::VerifyCa).ssl_root_cert_from_pem(authority.into_bytes());
+    let pool = connected(pool_with(&cluster, sized(6), options)).await;
+    let encrypted = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    assert!(sqlx::query_scalar::<_, bool>(encrypted).fetch_one(&pool).await.expect("asked"));
     let stalls = "SELECT i, pg_sleep(CASE WHEN i > 3 THEN 60 ELSE 0 END), repeat('x', 9000) FROM generate_series(1, 4) i";
     let mut rows = sqlx::query(stalls).fetch(&pool);
     for _ in 0..2 {

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; these tests run in real time")]
 
+mod libraries;
 mod sqlx_support;
 
 use std::time::{Duration, Instant};
@@ -249,5 +250,37 @@ async fn a_thawed_writer_is_not_believed() {
         }
     }
     assert_eq!(connections_at(&cluster, record.old_writer).await, 0);
+    end(handle).await;
+}
+
+/// A job queue of another author over the pool: its worker, started once, goes on after a crash of the writer, and every job
+/// that was acknowledged runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_queue_goes_on_after_a_crash() {
+    let (cluster, builder) = libraries::cluster_and_builder().await;
+    let (pool, handle) = within("the pool", builder.connect()).await.expect("a pool");
+    let jobs = libraries::Jobs::on(&pool).await;
+    libraries::live_through_a_crash(&cluster, &jobs).await;
+    jobs.end().await;
+    sqlx_support::ended(handle.cluster(), handle.shutdown()).await;
+}
+
+/// A session store of another author over the pool: sessions from before a crash of the writer are there, new ones are kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_store_goes_on_after_a_crash() {
+    let (cluster, builder) = libraries::cluster_and_builder().await;
+    let (pool, handle) = within("the pool", builder.connect()).await.expect("a pool");
+    let sessions = libraries::Sessions::on(&pool).await;
+    libraries::live_through_a_crash(&cluster, &sessions).await;
+    sqlx_support::ended(handle.cluster(), handle.shutdown()).await;
+}
+
+/// Entities of SeaORM over the pool.
+#[tokio::test(flavor = "multi_thread")]
+async fn entities_of_sea_orm_go_on_after_a_crash() {
+    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    let (pool, handle) = within("the pool", pool_of(&cluster, sized(5)).connect()).await.expect("a pool");
+    let entities = libraries::Entities::on(&pool).await;
+    libraries::live_through_a_crash(&cluster, &entities).await;
     end(handle).await;
 }

@@ -9,6 +9,8 @@ mod iam_mysql;
 mod iam_postgres;
 mod idp_secrecy;
 mod idp_support;
+#[cfg(target_os = "linux")]
+mod moto;
 mod okta;
 mod secrecy;
 mod secrets_bad;

@@ -137,6 +137,6 @@ pub(crate) async fn end(handle: PoolHandle) {
 pub(crate) async fn ended(cluster: &Cluster, shutdown: impl Future<Output = ()>) {
     let began = tokio::time::Instant::now();
     within("the shutdown", shutdown).await;
-    assert!(began.elapsed() < Duration::from_secs(2), "the shutdown took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(15), "the shutdown took {:?}", began.elapsed());
     assert_eq!(cluster.task_count(), 0, "a task outlived the shutdown");
 }

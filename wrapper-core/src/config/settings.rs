@@ -341,9 +341,6 @@ settings! {
     /// The relying party that AWS is at ADFS.
     rp_identifier: String = "urn:amazon:webservices".to_owned(),
         Row::of("federated_auth", &[same("rpIdentifier")]);
-    /// The id of the AWS application at Okta, such as `0oa1b2c3d4`.
-    app_id: Option<String> = None,
-        Row::of("okta", &[same("appId")]).unset("–; the plugin needs it");
     /// How long an IAM token is used, at most `15m`, which is how long it lives. `0` makes a token for every connect.
     iam_token_expiration: Duration = secs(870),
         Row::of("federated_auth okta", &[sec("iamTokenExpiration"), sec("iamTokenExpirationSec")]).bare_seconds();
@@ -364,6 +361,9 @@ settings! {
     /// The URL of AWS STS, where it is not the region's usual one: a VPC endpoint, a stand-in.
     sts_endpoint: Option<String> = None,
         Row::of("federated_auth okta", &[same("stsEndpoint")]).unset("the region's");
+    /// The id of the AWS application at Okta, such as `0oa1b2c3d4`.
+    app_id: Option<String> = None,
+        Row::of("okta", &[same("appId")]).unset("–; the plugin needs it");
 
     /// The profile of the AWS configuration files by which `iam` and `secrets_manager` get their own credentials.
     aws_profile: Option<String> = None,
