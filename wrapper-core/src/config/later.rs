@@ -109,6 +109,7 @@ pub(crate) const INSTEAD: &[(&str, &str)] = &[
         "secrets_manager_connect_retry_interval_ms",
         "a refused secret is fetched again, the pending one included, within `connect_timeout`",
     ),
+    ("http_timeout", "use `http_request_connect_timeout`"),
     ("http_client_socket_timeout", "`http_request_connect_timeout` bounds each request, its answer included"),
     ("ssl_insecure", "its opposite is `ssl_secure`"),
     ("protocol", "the adapter crate decides the protocol"),

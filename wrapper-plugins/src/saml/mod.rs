@@ -6,7 +6,9 @@
 mod config;
 mod cookies;
 mod endpoint;
+#[cfg_attr(not(feature = "federated-auth"), allow(dead_code, reason = "forms are of ADFS only"))]
 mod html;
+#[cfg_attr(not(feature = "federated-auth"), allow(dead_code, reason = "forms are of ADFS only"))]
 mod http;
 mod provider;
 mod sts;
