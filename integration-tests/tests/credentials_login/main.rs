@@ -7,6 +7,8 @@ mod federated;
 mod federated_bad;
 mod iam_mysql;
 mod iam_postgres;
+#[cfg(target_os = "linux")]
+mod idp_moto;
 mod idp_secrecy;
 mod idp_support;
 #[cfg(target_os = "linux")]
