@@ -18,5 +18,7 @@ pub(crate) use config::{Own, Rules};
 #[cfg(feature = "federated-auth")]
 pub(crate) use html::Form;
 pub(crate) use html::assertion;
-pub(crate) use http::{Browser, Content, Page};
+#[cfg(feature = "federated-auth")]
+pub(crate) use http::Page;
+pub(crate) use http::{Browser, Content};
 pub(crate) use provider::{IdentityProvider, Login, SamlProvider};
