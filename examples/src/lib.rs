@@ -80,3 +80,8 @@ pub fn simulated_pool(
 #[cfg(all(doctest, feature = "sqlx"))]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+/// The examples of the guide to pools, compiled.
+#[cfg(all(doctest, feature = "sqlx"))]
+#[doc = include_str!("../../docs/guide/pools.md")]
+pub struct Pools;

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use integration_tests::{Fault, Flavour, FreezeScope, MySqlCluster};
 use mysql_async::prelude::Queryable;
-use mysql_kit::{builder, cluster, connections, end, until, within};
-use pool_support::{Load, Pooled};
+use mysql_kit::{builder, cluster, connections, end, sql, until, within};
+use pool_support::{Load, Pooled, ends_in_the_middle_of_a_failover, outlives_its_runtime};
 use wrapper_mysql::pool::{Manager, Recycling};
 use wrapper_mysql::{Connector, TxOpts};
 
@@ -20,6 +20,7 @@ type Deadpool = deadpool::managed::Pool<Manager>;
 type Bb8 = bb8::Pool<Manager>;
 
 const SIZE: usize = 4;
+const SLEEP: &str = "SELECT sleep(600)";
 
 fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -54,16 +55,20 @@ pooled!(Bb8, bb8::PooledConnection<'static, Manager>, get_owned);
 
 /// A connector whose monitor looks often and has little patience.
 fn connector(cluster: &MySqlCluster) -> Connector {
+    connector_with(cluster, &[("connect_timeout", "20s")])
+}
+
+fn connector_with(cluster: &MySqlCluster, more: &[(&str, &str)]) -> Connector {
     let settings = [
         ("topology_refresh", "50ms"),
         ("topology_high_refresh", "50ms"),
         ("topology_monitoring_socket_timeout", "1s"),
-        ("connect_timeout", "20s"),
         ("failure_detection_time", "400ms"),
         ("failure_detection_interval", "200ms"),
     ];
     let builder = builder(cluster, &cluster.cluster_endpoint());
-    settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value)).build().expect("valid")
+    let all = settings.iter().chain(more);
+    all.fold(builder, |builder, (name, value)| builder.set(name, value)).build().expect("valid")
 }
 
 fn deadpool(connector: &Connector, recycling: Recycling) -> Deadpool {
@@ -166,7 +171,7 @@ async fn leaves_a_silent_writer<P: Pooled>(cluster: &MySqlCluster, connector: &C
     let held = all.pop().expect("several");
     let free = all.len();
     drop(all);
-    let call = P::run(&mut busy, "SELECT sleep(600)");
+    let call = P::run(&mut busy, SLEEP);
     let rest = async {
         let silent = Fault::Freeze(FreezeScope::AllProcesses);
         let record = cluster.fail_over_after(silent).await.expect("failed over");
@@ -199,11 +204,52 @@ async fn deadpool_with_connections_of_the_library() {
     abandoned_work_is_seen_by_nobody(&cluster, &pool).await;
     a_dropped_transaction_keeps_its_connection(&pool).await;
     a_clean_connection_has_nothing_of_the_last_user(&connector).await;
+    a_full_server_is_told(&cluster).await;
     goes_on_after_a_crash(&cluster, &connector, &pool).await;
     leaves_a_silent_writer(&cluster, &connector, &pool).await;
+    let other = connector_with(&cluster, &[]);
+    let make = {
+        let other = other.clone();
+        move || async move { deadpool(&other, Recycling::Verified) }
+    };
+    within("the end of a runtime", outlives_its_runtime(make, SLEEP)).await;
+    end(other).await;
+    let ended = ends_in_the_middle_of_a_failover(&pool, crash(&cluster), Deadpool::close, end(connector));
+    within("the end of the pool", ended).await;
+    cluster.stop().await;
+}
+
+/// 1040: a pool larger than what the server allows: the checkouts that find no place say so when their time is over, and the
+/// pool works with what it has.
+async fn a_full_server_is_told(cluster: &MySqlCluster) {
+    let connector = connector_with(cluster, &[("connect_timeout", "3s")]);
+    let manager = Manager::new(connector.clone());
+    let pool = Deadpool::builder(manager).max_size(40).build().expect("a pool");
+    // With a topology the last refusal is the cause of the time-out.
+    until("the cluster is known", || async { pool.get().await.is_ok() && known(&connector).is_some() }).await;
+    sql(cluster, "SET GLOBAL max_connections = 20").await;
+    let taken = within("the checkouts", join_all((0..40).map(|_| pool.get()))).await;
+    let (held, refused): (Vec<_>, Vec<_>) = taken.into_iter().partition(Result::is_ok);
+    assert!(!held.is_empty() && !refused.is_empty(), "{} held, {} refused", held.len(), refused.len());
+    for refused in refused.into_iter().filter_map(Result::err) {
+        let error = match refused {
+            deadpool::managed::PoolError::Backend(error) => error,
+            other => panic!("not the library's: {other}"),
+        };
+        let refusal = error.find_source::<mysql_async::ServerError>().map(|refusal| refusal.code);
+        assert_eq!(error.server_code().or(refusal), Some(1040), "{error:?}");
+    }
+    let fewer = held.len();
+    drop(held);
+    drop(take(&pool, fewer).await);
+    sql(cluster, "SET GLOBAL max_connections = 151").await;
     drop(pool);
     end(connector).await;
-    cluster.stop().await;
+}
+
+/// The writer is lost, and nobody is promoted.
+async fn crash(cluster: &MySqlCluster) {
+    cluster.crash(cluster.writer()).await.expect("crashed");
 }
 
 /// The library's transaction rolls back when it is dropped, and its connection goes on to be used.
@@ -258,6 +304,13 @@ async fn bb8_with_connections_of_the_library() {
     abandoned_work_is_seen_by_nobody(&cluster, &pool).await;
     goes_on_after_a_crash(&cluster, &connector, &pool).await;
     leaves_a_silent_writer(&cluster, &connector, &pool).await;
+    let other = connector_with(&cluster, &[]);
+    let make = {
+        let other = other.clone();
+        move || async move { bb8::Pool::builder().max_size(4).build(Manager::new(other)).await.expect("a pool") }
+    };
+    within("the end of a runtime", outlives_its_runtime(make, SLEEP)).await;
+    end(other).await;
     drop(pool);
     end(connector).await;
     cluster.stop().await;

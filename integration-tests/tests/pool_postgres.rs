@@ -13,11 +13,15 @@ use std::time::Duration;
 
 use common::{builder, within};
 use deadpool_postgres::{ManagerConfig, RecyclingMethod};
+use diesel::{ConnectionError, ExpressionMethods};
+use diesel_async::AsyncPgConnection;
+use diesel_async::pooled_connection::AsyncDieselConnectionManager;
 use faults::{cluster, end, until};
 use futures_util::future::join_all;
 use integration_tests::local::ConnectionFilter;
 use integration_tests::{Fault, Flavour, FreezeScope, LocalCluster, NodeId};
-use pool_support::{Load, Pooled};
+use pool_support::{Load, Pooled, ends_in_the_middle_of_a_failover, outlives_its_runtime};
+use schema::t;
 use tokio_postgres::error::DbError;
 use wrapper_pg::pool::{Manager, RawConnect, Recycling};
 use wrapper_pg::{Connector, Error, ErrorKind};
@@ -25,9 +29,20 @@ use wrapper_pg::{Connector, Error, ErrorKind};
 type Deadpool = deadpool::managed::Pool<Manager>;
 type Bb8 = bb8::Pool<Manager>;
 type Raw = deadpool_postgres::Pool;
+type Diesel = diesel_async::pooled_connection::deadpool::Pool<AsyncPgConnection>;
+
+#[allow(missing_docs, unreachable_pub, reason = "what the macro makes")]
+mod schema {
+    diesel::table! {
+        t (id) {
+            id -> BigInt,
+        }
+    }
+}
 
 const SIZE: usize = 4;
 const NAME: &str = "SELECT current_setting('cluster_name')";
+const SLEEP: &str = "SELECT pg_sleep(600)";
 const INSERT: &str = "INSERT INTO t VALUES ($1)";
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -98,6 +113,30 @@ impl Pooled for Raw {
     }
 }
 
+impl Pooled for Diesel {
+    type Client = deadpool::managed::Object<AsyncDieselConnectionManager<AsyncPgConnection>>;
+
+    async fn take(&self) -> Result<Self::Client, String> {
+        self.get().await.map_err(text)
+    }
+
+    async fn behind(client: &mut Self::Client) -> Result<String, String> {
+        use diesel_async::RunQueryDsl;
+        let name = diesel::dsl::sql::<diesel::sql_types::Text>("current_setting('cluster_name')");
+        diesel::select(name).get_result(client).await.map_err(text)
+    }
+
+    async fn insert(client: &mut Self::Client, id: i64) -> Result<(), String> {
+        use diesel_async::RunQueryDsl;
+        let insert = diesel::insert_into(t::table).values(t::id.eq(id));
+        insert.execute(client).await.map(|_| ()).map_err(text)
+    }
+
+    async fn run(client: &mut Self::Client, sql: &'static str) -> Result<(), String> {
+        diesel_async::SimpleAsyncConnection::batch_execute(&mut **client, sql).await.map_err(text)
+    }
+}
+
 /// The `application_name` of the pools' connections.
 const APPLICATION: &str = "pool";
 
@@ -136,6 +175,24 @@ async fn bb8(connector: &Connector) -> Bb8 {
 fn raw(connector: &Connector, recycling_method: RecyclingMethod) -> Raw {
     let config = ManagerConfig { recycling_method };
     RawConnect::new(connector.clone()).pool(config).max_size(SIZE).build().expect("a pool")
+}
+
+/// As the example `diesel-pool` makes it.
+fn diesel_pool(connector: &Connector) -> Diesel {
+    use diesel_async::pooled_connection::{ManagerConfig, RecyclingMethod};
+    let raw = RawConnect::new(connector.clone());
+    let hook = raw.hook();
+    let mut config = ManagerConfig::<AsyncPgConnection>::default();
+    config.custom_setup = Box::new(move |_| {
+        let raw = raw.clone();
+        Box::pin(async move {
+            let client = raw.client().await.map_err(|error| ConnectionError::BadConnection(text(error)))?;
+            AsyncPgConnection::try_from(client).await
+        })
+    });
+    config.recycling_method = RecyclingMethod::Verified;
+    let manager = AsyncDieselConnectionManager::new_with_config("", config);
+    Diesel::builder(manager).max_size(SIZE).pre_recycle(hook).build().expect("a pool")
 }
 
 /// The instance that the monitor takes for the writer.
@@ -237,7 +294,7 @@ async fn leaves_a_silent_writer<P: Pooled>(cluster: &LocalCluster, connector: &C
     let held = all.pop().expect("several");
     let free = all.len();
     drop(all);
-    let call = P::run(&mut busy, "SELECT pg_sleep(600)");
+    let call = P::run(&mut busy, SLEEP);
     let rest = async {
         let silent = Fault::Freeze(FreezeScope::AllProcesses);
         let record = cluster.fail_over_after(silent).await.expect("failed over");
@@ -257,6 +314,11 @@ async fn leaves_a_silent_writer<P: Pooled>(cluster: &LocalCluster, connector: &C
     for mut client in take_all(pool).await {
         assert_eq!(P::behind(&mut client).await.as_ref(), Ok(&new));
     }
+}
+
+/// The writer is lost, and nobody is promoted.
+async fn crash(cluster: &LocalCluster) {
+    cluster.crash(cluster.writer()).await.expect("crashed");
 }
 
 async fn start() -> LocalCluster {
@@ -279,8 +341,15 @@ async fn deadpool_with_clients_of_the_library() {
     a_clean_client_has_nothing_of_the_last_user(&connector).await;
     goes_on_after_a_crash(&cluster, &connector, &pool).await;
     leaves_a_silent_writer(&cluster, &connector, &pool).await;
-    drop(pool);
-    end(connector).await;
+    let other = connector_with(&cluster, &[]);
+    let make = {
+        let other = other.clone();
+        move || async move { deadpool(&other) }
+    };
+    within("the end of a runtime", outlives_its_runtime(make, SLEEP)).await;
+    end(other).await;
+    let ended = ends_in_the_middle_of_a_failover(&pool, crash(&cluster), Deadpool::close, end(connector));
+    within("the end of the pool", ended).await;
 }
 
 /// The library's transaction rolls back when it is dropped, and its client goes on to be used.
@@ -370,6 +439,13 @@ async fn bb8_with_clients_of_the_library() {
     an_abandoned_transaction_is_seen_by_nobody(&cluster, &pool).await;
     goes_on_after_a_crash(&cluster, &connector, &pool).await;
     leaves_a_silent_writer(&cluster, &connector, &pool).await;
+    let other = connector_with(&cluster, &[]);
+    let make = {
+        let other = other.clone();
+        move || async move { bb8(&other).await }
+    };
+    within("the end of a runtime", outlives_its_runtime(make, SLEEP)).await;
+    end(other).await;
     drop(pool);
     end(connector).await;
 }
@@ -386,6 +462,25 @@ async fn deadpool_postgres_with_clients_of_the_driver() {
     cancelled_checkouts_cost_nothing(&pool).await;
     goes_on_after_a_crash(&cluster, &connector, &pool).await;
     leaves_a_silent_writer(&cluster, &connector, &pool).await;
+    let other = connector_with(&cluster, &[]);
+    let make = {
+        let other = other.clone();
+        move || async move { raw(&other, RecyclingMethod::Fast) }
+    };
+    within("the end of a runtime", outlives_its_runtime(make, SLEEP)).await;
+    end(other).await;
+    let ended = ends_in_the_middle_of_a_failover(&pool, crash(&cluster), Raw::close, end(connector));
+    within("the end of the pool", ended).await;
+}
+
+/// Scenarios 59 and 64: diesel-async over the driver's clients, in its own pool of deadpool.
+#[tokio::test(flavor = "multi_thread")]
+async fn diesel_async_with_clients_of_the_driver() {
+    let cluster = start().await;
+    let connector = connector(&cluster);
+    let pool = diesel_pool(&connector);
+    cancelled_checkouts_cost_nothing(&pool).await;
+    goes_on_after_a_crash(&cluster, &connector, &pool).await;
     drop(pool);
     end(connector).await;
 }

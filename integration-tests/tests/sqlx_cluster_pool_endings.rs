@@ -5,6 +5,7 @@
 
 mod sqlx_support;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use futures_util::future::join_all;
 use integration_tests::{Flavour, FreezeScope, LocalCluster, NodeId};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgExecutor, Postgres};
-use sqlx_support::{LIMIT, by_table, cluster, options, sized, until, within};
+use sqlx_support::{LIMIT, by_table, cluster, options, sized, sql, until, within};
 use wrapper_core::observe::{Event, Observer};
 use wrapper_sqlx::cluster_pool::PgClusterPool;
 use wrapper_sqlx::cluster_pool::{BreakerState, ClusterPoolBuilder, ToReaders};
@@ -108,6 +109,87 @@ fn the_end_of_the_runtime_does_not_hang() {
     other.block_on(pool.close());
 }
 
+/// 53300, the server gives the application no place: what waits for one ends at its limit, what has one goes on, nothing is
+/// switched. Then a failover, in which acquires are given up at any moment and the options change: every place of the pool is
+/// free afterwards, on the new writer, with the new options. Then another one, in which the pool is dropped, not closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_cancelled_acquires_changed_options_and_a_dropped_pool() {
+    let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    let own = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(3));
+    let pool = connected(pool_of(&cluster, own)).await;
+    let mut held = pool.acquire().await.expect("acquired");
+    let epoch = pool.cluster().writer_epoch();
+    let limit = async |places: i32| {
+        let user = cluster.app().user;
+        sql(&cluster, &format!("ALTER ROLE \"{user}\" CONNECTION LIMIT {places}")).await;
+    };
+    limit(0).await;
+    // The pool may have a second connection, that of its start.
+    let acquired = within("the acquires", join_all((0..3).map(|_| pool.acquire()))).await;
+    let (others, refused): (Vec<_>, Vec<_>) = acquired.into_iter().partition(Result::is_ok);
+    assert!(refused.len() >= 2, "{refused:?}");
+    for refused in refused.into_iter().filter_map(Result::err) {
+        let ours = Error::from_driver(&refused).unwrap_or_else(|| panic!("not ours: {refused:?}"));
+        assert_eq!(ours.kind(), ErrorKind::Timeout, "{refused}");
+        assert!(ours.outcome().is_not_applied(), "{refused}");
+    }
+    drop(others);
+    assert_eq!(node_of(&cluster, &mut *held).await.expect("asked"), cluster.writer());
+    drop(held);
+    limit(-1).await;
+    until("there are places again", async || {
+        join_all((0..4).map(|_| pool.acquire())).await.iter().all(Result::is_ok)
+    })
+    .await;
+    assert!(pool.reports().is_empty() && pool.cluster().writer_epoch() == epoch, "something was switched");
+
+    cluster.crash(cluster.writer()).await.expect("crashed");
+    pool.change_options(|options| options.application_name("changed").port(1));
+    let over = AtomicBool::new(false);
+    let cancelling = async {
+        let (mut given_up, mut limit) = (0, 0);
+        while !over.load(Ordering::SeqCst) {
+            limit = (limit + 7) % 60;
+            let acquire = tokio::time::timeout(Duration::from_millis(limit), pool.acquire());
+            given_up += usize::from(acquire.await.is_err());
+        }
+        given_up
+    };
+    let failover = async {
+        let record = cluster.fail_over().await;
+        until("the monitor knows", async || pool.cluster().writer_epoch() > epoch).await;
+        over.store(true, Ordering::SeqCst);
+        record
+    };
+    let (record, given_up) = tokio::join!(failover, cancelling);
+    let record = record.expect("failed over");
+    assert!(given_up > 0, "no acquire was given up");
+    let acquired = within("the acquires", join_all((0..4).map(|_| pool.acquire()))).await;
+    for connection in acquired {
+        let mut connection = connection.expect("every place is free");
+        assert_eq!(node_of(&cluster, &mut *connection).await.expect("asked"), record.new_writer);
+        let name = sqlx::query_scalar("SHOW application_name").fetch_one(&mut *connection);
+        let name: String = name.await.expect("shown");
+        assert_eq!(name, "changed");
+    }
+
+    let core = Arc::downgrade(pool.cluster().core());
+    let mut transaction = pool.begin().await.expect("begun");
+    // Nobody is promoted.
+    cluster.crash(record.new_writer).await.expect("crashed");
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { join_all((0..8).map(|_| sqlx::query("SELECT 1").execute(&pool))).await }
+    });
+    let lost = sqlx::query("SELECT 1").execute(&mut *transaction);
+    drop(tokio::time::timeout(Duration::from_millis(200), lost).await);
+    drop(transaction);
+    waiting.abort();
+    drop(waiting.await);
+    drop(pool);
+    until("what the pool has started is gone", async || core.strong_count() == 0).await;
+}
+
 /// The states of breakers, by host.
 #[derive(Clone, Debug, Default)]
 struct States(Arc<Mutex<Vec<(String, BreakerState)>>>);
@@ -200,7 +282,8 @@ async fn wrong_configurations_and_logins_are_typed_errors() {
 }
 
 /// On Aurora MySQL: what is dropped between any two messages leaves the only connection clean; the server's errors come
-/// unchanged; when the writer crashes, a transaction says that it is lost and the next statement runs on the new writer.
+/// unchanged; 1040 is waited for and no failover; when the writer crashes, a transaction says that it is lost and the next
+/// statement runs on the new writer.
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn on_mysql_too() {
@@ -209,7 +292,8 @@ async fn on_mysql_too() {
     use wrapper_sqlx::cluster_pool::MySqlClusterPool;
     use wrapper_sqlx::core::TransactionOutcome;
 
-    let cluster = mysql::cluster(Flavour::Aurora).start().await.expect("the cluster starts");
+    let cluster = mysql::cluster(Flavour::Aurora).max_connections(30);
+    let cluster = cluster.start().await.expect("the cluster starts");
     mysql::sql(&cluster, "CREATE TABLE t (id bigint PRIMARY KEY)").await;
     let gate = MessageGate::start_mysql(cluster.address(cluster.writer())).await.expect("the gate starts");
     let port = gate.address().port();
@@ -253,6 +337,31 @@ async fn on_mysql_too() {
         }
         assert!(messages >= 3, "the whole took {messages} messages of the {sender:?}");
     }
+    within("the close", pool.close()).await;
+
+    // A pool larger than what the server allows.
+    let own = mysql::sized(40).acquire_timeout(Duration::from_secs(3));
+    let builder =
+        MySqlClusterPool::builder(own, mysql::options(&cluster)).reach(mysql::by_table(cluster.names()));
+    let pool = within("the pool", builder.connect()).await.expect("a pool");
+    let acquired = within("the acquires", join_all((0..40).map(|_| pool.acquire()))).await;
+    let (held, refused): (Vec<_>, Vec<_>) = acquired.into_iter().partition(Result::is_ok);
+    assert!(!held.is_empty() && !refused.is_empty(), "{} held, {} refused", held.len(), refused.len());
+    let refused: Vec<_> = refused.into_iter().filter_map(Result::err).collect();
+    for refused in &refused {
+        let ours = Error::from_driver(refused).unwrap_or_else(|| panic!("not ours: {refused:?}"));
+        assert!(ours.outcome().is_not_applied(), "{refused}");
+    }
+    // The server's own word is the cause.
+    assert!(refused.iter().any(|refused| refused.to_string().contains("1040")), "{refused:?}");
+    assert!(pool.reports().is_empty(), "something was switched");
+    let fewer = held.len();
+    drop(held);
+    until("as many places as before", async || {
+        let acquired = join_all((0..fewer).map(|_| pool.acquire())).await;
+        acquired.iter().all(Result::is_ok)
+    })
+    .await;
     within("the close", pool.close()).await;
 
     let builder = MySqlClusterPool::builder(mysql::sized(2), mysql::options(&cluster))

@@ -68,7 +68,9 @@ impl Seen {
             };
             self.taken.fetch_add(1, Ordering::SeqCst);
             let Ok(behind) = P::behind(&mut client).await else { continue };
-            if before.as_ref() != Some(&behind) && known().as_ref() != Some(&behind) {
+            // Where no writer is known yet nobody is known to be demoted.
+            let elsewhere = |known: Option<String>| known.is_some_and(|known| known != behind);
+            if elsewhere(before) && elsewhere(known()) {
                 self.demoted.fetch_add(1, Ordering::SeqCst);
             }
             let id = self.next.fetch_add(1, Ordering::SeqCst);
@@ -122,4 +124,56 @@ impl Load {
             refused.first()
         );
     }
+}
+
+/// The writer is lost, nobody takes its place, and the pool is closed while checkouts wait: they end with the connector, and
+/// the closed pool gives nothing out.
+pub(crate) async fn ends_in_the_middle_of_a_failover<P: Pooled>(
+    pool: &P,
+    lose: impl Future<Output = ()>,
+    close: impl FnOnce(&P),
+    end: impl Future<Output = ()>,
+) {
+    let held = pool.take().await.expect("taken");
+    lose.await;
+    let mut waiting = JoinSet::new();
+    for _ in 0..8 {
+        let pool = pool.clone();
+        waiting.spawn(async move { pool.take().await.map(drop) });
+    }
+    drop(held);
+    close(pool);
+    end.await;
+    while let Some(ended) = waiting.join_next().await {
+        // One that met a connection before its loss was noticed has it.
+        drop(ended.expect("no task panics"));
+    }
+    assert!(pool.take().await.is_err(), "a closed pool has given a client out");
+}
+
+/// Scenario 80: the runtime ends while a call is in flight and checkouts wait; what is left of the pool is dropped without a
+/// runtime. Nothing hangs, nothing panics.
+pub(crate) async fn outlives_its_runtime<P: Pooled, F: Future<Output = P>>(
+    make: impl FnOnce() -> F + Send + 'static,
+    sleep: &'static str,
+) {
+    let thread = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let pool = runtime.block_on(make());
+        let mut busy = runtime.block_on(pool.take()).expect("taken");
+        let held = runtime.block_on(pool.take()).expect("taken");
+        runtime.spawn(async move { P::run(&mut busy, sleep).await });
+        for _ in 0..8 {
+            let pool = pool.clone();
+            runtime.spawn(async move {
+                let taken = pool.take().await;
+                std::future::pending::<()>().await;
+                drop(taken);
+            });
+        }
+        runtime.block_on(tokio::task::yield_now());
+        drop(runtime);
+        drop((held, pool));
+    });
+    thread.await.expect("no panic");
 }

@@ -3,6 +3,8 @@
 //! What lives here: what an acquire of the pool does, from the destination to the verified connection. What may not: how
 //! a connection comes out of a host's pool (`hosts`), what is done with it.
 
+use std::error::Error as _;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use wrapper_core::driver::ConnectTarget;
@@ -10,7 +12,7 @@ use wrapper_core::env::Deadline;
 use wrapper_core::host::{HostInfo, HostKey, HostRole};
 use wrapper_core::plugin::{Call, ConnectContext, Connected};
 use wrapper_core::topology::Published;
-use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
+use wrapper_core::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 
 use super::backend::Backend;
 use super::hosts::closed;
@@ -41,20 +43,23 @@ impl<DB: Backend> Inner<DB> {
     /// Safe: a connection goes back, one that was being opened is closed.
     pub(super) async fn connect(&self, call: &Call<'_>) -> Result<Connected> {
         let deadline = Deadline::after(self.acquire_timeout, "acquire_timeout");
+        let last = LastRefusal::default();
         let connected = async {
             match self.route.route(call) {
-                Destination::Writer => self.writer(deadline).await,
-                Destination::Reader => self.reader(deadline).await,
+                Destination::Writer => self.writer(deadline, &last).await,
+                Destination::Reader => self.reader(deadline, &last).await,
             }
         };
         tokio::select! {
             biased;
             () = self.hosts.closed().cancelled() => Err(closed()),
-            connected = deadline.run("acquiring a connection", connected) => connected,
+            connected = deadline.run("acquiring a connection", connected) => {
+                connected.map_err(|error| last.explain(error))
+            }
         }
     }
 
-    async fn writer(&self, deadline: Deadline) -> Result<Connected> {
+    async fn writer(&self, deadline: Deadline, last: &LastRefusal) -> Result<Connected> {
         let cluster = self.core.cluster();
         let mut in_doubt = false;
         let mut patience = SUSPICIOUS;
@@ -97,6 +102,7 @@ impl<DB: Backend> Inner<DB> {
                 Err(error) => {
                     in_doubt = true;
                     self.pause_after(&error).await;
+                    last.note(error);
                 }
             }
         }
@@ -131,7 +137,7 @@ impl<DB: Backend> Inner<DB> {
         }
     }
 
-    async fn reader(&self, deadline: Deadline) -> Result<Connected> {
+    async fn reader(&self, deadline: Deadline, last: &LastRefusal) -> Result<Connected> {
         let mut tried: Vec<HostKey> = Vec::new();
         loop {
             let cluster = self.core.cluster();
@@ -143,7 +149,7 @@ impl<DB: Backend> Inner<DB> {
                 continue;
             };
             if host.role == HostRole::Writer {
-                return self.writer(deadline).await;
+                return self.writer(deadline, last).await;
             }
             match self.reader_at(&host, deadline).await {
                 Ok(connected) => return Ok(connected),
@@ -153,6 +159,7 @@ impl<DB: Backend> Inner<DB> {
                         self.env().sleep(LOGIN_PAUSE).await;
                     }
                     tried.push(host.key);
+                    last.note(error);
                 }
             }
         }
@@ -229,6 +236,28 @@ impl<DB: Backend> Inner<DB> {
         let pause =
             if error.class() == ErrorClass::Login { LOGIN_PAUSE } else { self.env().jitter(PAUSE, 50) };
         self.env().sleep(pause).await;
+    }
+}
+
+/// What the last attempt of an acquire has failed with.
+#[derive(Default)]
+struct LastRefusal(Mutex<Option<Error>>);
+
+impl LastRefusal {
+    fn note(&self, error: Error) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// The error for the caller: an acquire that was late has sent nothing, and the last refusal says why it was.
+    fn explain(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Timeout {
+            return error;
+        }
+        let error = error.with_outcome(TransactionOutcome::NotSent);
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(last) if error.source().is_none() => error.with_source(last),
+            _ => error,
+        }
     }
 }
 
