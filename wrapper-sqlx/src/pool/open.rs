@@ -27,6 +27,10 @@ const PAUSE: Duration = Duration::from_millis(30);
 /// After refused credentials: the server must not be flooded with failing logins.
 const LOGIN_PAUSE: Duration = Duration::from_secs(1);
 
+/// How long the others wait for the connections that are opened first. A host that is quick lets many in meanwhile; one
+/// that is far away loses no more than this.
+const HEAD_START: Duration = Duration::from_millis(40);
+
 /// How long one reader has to let a connection in.
 const READER_CONNECT: Duration = Duration::from_secs(2);
 
@@ -129,7 +133,7 @@ impl<DB: Family> Shared<DB> {
                     in_doubt = false;
                     continue;
                 }
-                attempt = self.open_at(&cluster, &writer, deadline) => attempt,
+                attempt = self.open_in_turn(&cluster, &writer, deadline) => attempt,
             };
             match attempt {
                 Ok(connection) => return Ok(connection),
@@ -138,6 +142,21 @@ impl<DB: Family> Shared<DB> {
             }
             in_doubt = true;
         }
+    }
+
+    /// After a failover every connection of a pool is replaced at the same moment: a few get a head start.
+    async fn open_in_turn(
+        &self,
+        cluster: &ClusterCore,
+        writer: &HostInfo,
+        deadline: Deadline,
+    ) -> Result<DB::Connection> {
+        let _first = tokio::select! {
+            biased;
+            first = self.first.acquire() => first.ok(),
+            () = self.env.sleep(HEAD_START) => None,
+        };
+        self.open_at(cluster, writer, deadline).await
     }
 
     async fn open_reader(&self, deadline: Deadline) -> Result<DB::Connection> {

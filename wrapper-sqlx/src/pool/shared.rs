@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::env::{Environment, Instant};
@@ -23,6 +24,10 @@ use super::user_hooks::UserHooks;
 /// How much younger than the switch a connection may be and is asked all the same who is behind it: one that had just
 /// proved its role when the switch came gets its age from sqlx a moment later.
 const OVERLAP: Duration = Duration::from_millis(5);
+
+/// How many connections are opened first when all of a pool are to be replaced at once: so many logins at a time keep a
+/// small host busy, and with twenty at a time the first is done when the last is.
+const FIRST: usize = 2;
 
 /// The state of a pool that follows a cluster.
 #[derive(Debug)]
@@ -43,6 +48,8 @@ pub(super) struct Shared<DB: Family> {
     pub(super) ended: CancellationToken,
     switch: Mutex<Switch>,
     last: Mutex<Option<PoolSwitch>>,
+    /// The connections that are opened first after a switch.
+    pub(super) first: Semaphore,
     /// Whether a connection of the pool was ever replaced in its place: only then its age may be too high.
     replaced: AtomicBool,
     /// While new connections are led to a reader: the host that they are led to when nobody follows the cluster any more.
@@ -104,6 +111,7 @@ impl<DB: Family> Shared<DB> {
             ended: CancellationToken::new(),
             switch: Mutex::new(Switch { at: None, epoch: cluster.writer_epoch() }),
             last: Mutex::default(),
+            first: Semaphore::new(FIRST),
             replaced: AtomicBool::new(false),
             parked: Mutex::default(),
             left_parked: AtomicBool::new(false),
