@@ -7,7 +7,9 @@ mod iam_mysql;
 mod iam_postgres;
 #[cfg(target_os = "linux")]
 mod moto;
+mod pools;
 mod secrecy;
 mod secrets_bad;
 mod secrets_rotation;
+mod sqlx_pools;
 mod support;
