@@ -1,4 +1,4 @@
-//! Pools of others, whose managers connect through the connector: 200 connections over four lives of a token.
+//! Pools of others, whose managers connect through the connector: connections over four lives of a token.
 
 use std::time::Duration;
 
@@ -7,10 +7,15 @@ use integration_tests::sim::Engine;
 
 use super::support::{World, iam, within};
 
-/// How many connections each pool opens.
-const COUNT: u32 = 200;
-/// Moved by this after each of them, the clock passes four lives of a token.
-const STEP: Duration = Duration::from_secs(4 * 900 / COUNT as u64);
+/// How many connections most pools open.
+const FEW: u32 = 60;
+/// How many one of them opens.
+const MANY: u32 = 200;
+
+/// Moved by this after each of so many connections, the clock passes four lives of a token.
+fn step(count: u32) -> Duration {
+    Duration::from_secs(4 * 900) / count
+}
 
 async fn postgres() -> (World, wrapper_pg::Connector) {
     let world = World::start(Engine::Postgres).await;
@@ -27,10 +32,10 @@ async fn mysql() -> (World, wrapper_mysql::Connector) {
 }
 
 /// No login was refused, and tokens were replaced on the way.
-fn all_let_in(world: &World) {
+fn all_let_in(world: &World, count: u32) {
     assert_eq!(world.faults(), []);
     let judged = world.judged();
-    assert!(judged.len() >= COUNT as usize, "{} logins", judged.len());
+    assert!(judged.len() >= count as usize, "{} logins", judged.len());
     let mut tokens: Vec<_> = judged.into_iter().map(|login| login.password).collect();
     tokens.sort_unstable();
     tokens.dedup();
@@ -43,13 +48,13 @@ async fn deadpool_over_four_lives_of_a_token() {
     let manager = wrapper_pg::pool::Manager::new(connector.clone());
     let pool: deadpool::managed::Pool<wrapper_pg::pool::Manager> =
         deadpool::managed::Pool::builder(manager).max_size(4).build().unwrap();
-    for _ in 0..COUNT {
+    for _ in 0..MANY {
         let client = within("the checkout", pool.get()).await.unwrap();
         // Out of the pool: the next checkout opens another one.
         drop(deadpool::managed::Object::take(client));
-        world.clock.step(STEP);
+        world.clock.step(step(MANY));
     }
-    all_let_in(&world);
+    all_let_in(&world, MANY);
     connector.shutdown().await;
 }
 
@@ -59,12 +64,12 @@ async fn deadpool_of_mysql_over_four_lives_of_a_token() {
     let manager = wrapper_mysql::pool::Manager::new(connector.clone());
     let pool: deadpool::managed::Pool<wrapper_mysql::pool::Manager> =
         deadpool::managed::Pool::builder(manager).max_size(4).build().unwrap();
-    for _ in 0..COUNT {
+    for _ in 0..FEW {
         let conn = within("the checkout", pool.get()).await.unwrap();
         drop(deadpool::managed::Object::take(conn));
-        world.clock.step(STEP);
+        world.clock.step(step(FEW));
     }
-    all_let_in(&world);
+    all_let_in(&world, FEW);
     connector.shutdown().await;
 }
 
@@ -72,15 +77,15 @@ async fn deadpool_of_mysql_over_four_lives_of_a_token() {
 async fn bb8_over_four_lives_of_a_token() {
     let (world, connector) = postgres().await;
     let manager = wrapper_pg::pool::Manager::new(connector.clone());
-    for _ in 0..COUNT / 4 {
+    for _ in 0..FEW / 4 {
         let pool = bb8::Pool::builder().max_size(4).build(manager.clone()).await.unwrap();
         let mut held = Vec::new();
         for _ in 0..4 {
             held.push(within("the checkout", pool.get()).await.unwrap());
-            world.clock.step(STEP);
+            world.clock.step(step(FEW));
         }
     }
-    all_let_in(&world);
+    all_let_in(&world, FEW);
     connector.shutdown().await;
 }
 
@@ -90,11 +95,11 @@ async fn deadpool_postgres_over_four_lives_of_a_token() {
     let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
     let raw = wrapper_pg::pool::RawConnect::new(connector.clone());
     let pool = raw.pool(config).max_size(4).build().unwrap();
-    for _ in 0..COUNT {
+    for _ in 0..FEW {
         let client = within("the checkout", pool.get()).await.unwrap();
         drop(deadpool_postgres::Object::take(client));
-        world.clock.step(STEP);
+        world.clock.step(step(FEW));
     }
-    all_let_in(&world);
+    all_let_in(&world, FEW);
     connector.shutdown().await;
 }

@@ -152,7 +152,8 @@ async fn a_plain_pool_outlives_its_tokens() {
             loop {
                 match pool.acquire().await {
                     Ok(connection) => break drop(connection.detach()),
-                    Err(_) => tokio::task::yield_now().await,
+                    // Each attempt is a login.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             }
         };
@@ -292,7 +293,7 @@ async fn a_failover_of_a_plain_pool_with_iam_only() {
 /// A host that has just gone fails an acquire as in any pool of sqlx; a refused login would be in the book of the servers.
 async fn until_ok<T, F: Future<Output = Result<T, wrapper_sqlx::sqlx::Error>>>(acquire: impl Fn() -> F) {
     while acquire().await.is_err() {
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
