@@ -34,7 +34,7 @@ impl MakeWriter<'_> for Log {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Events(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Events(Arc<Mutex<Vec<String>>>);
 
 impl Observer for Events {
     fn on_event(&self, event: &Event) {
@@ -95,7 +95,7 @@ impl Written {
 }
 
 /// Runs on this thread only, so that the subscriber of this thread sees all.
-fn watched(run: impl AsyncFnOnce(Events) -> (Vec<String>, Vec<String>)) {
+pub(crate) fn watched(run: impl AsyncFnOnce(Events) -> (Vec<String>, Vec<String>)) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
