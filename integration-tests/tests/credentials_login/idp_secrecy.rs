@@ -1,7 +1,7 @@
 //! R15 for sign-ins: passwords, assertions, cookies, session tokens and temporary keys are in no log, error, `Debug`, event.
 
 use integration_tests::sim::Engine;
-use wrapper_core::observe::TracingObserver;
+use wrapper_core::observe::{MetricsObserver, TracingObserver};
 use wrapper_pg::plugins::federated_auth::FederatedAuth;
 
 use super::idp_support::{ADFS, APP, NAME, OKTA, PASSWORD, World, federated, okta};
@@ -35,7 +35,7 @@ fn what_adfs_and_sts_give_stays_secret() {
         let builder = || {
             let builder = world.postgres(&settings).set("wrapper_dialect", "pg").set("connect_timeout", "60");
             let builder = builder.set("plugins", "initial_connection,failover,connect_time");
-            builder.observer(events.clone()).observer(TracingObserver::new())
+            builder.observer(events.clone()).observer(TracingObserver::new()).observer(MetricsObserver::new())
         };
         let plugin = federated(&adfs);
         let mut more = vec![format!("{plugin:?} {:?}", builder())];
@@ -64,7 +64,8 @@ fn what_okta_and_sts_give_stays_secret() {
         let mut settings = world.settings(OKTA, idp.port());
         settings.extend([("app_id", APP.to_owned()), ("wrapper_dialect", "pg".to_owned())]);
         let builder = world.postgres(&settings).set("connect_timeout", "60");
-        let builder = builder.observer(events).observer(TracingObserver::new());
+        let builder =
+            builder.observer(events).observer(TracingObserver::new()).observer(MetricsObserver::new());
         let plugin = okta(&idp);
         let mut more = vec![format!("{plugin:?}")];
         let connector = builder.plugin(plugin).build().unwrap();

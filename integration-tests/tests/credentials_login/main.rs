@@ -14,7 +14,9 @@ mod idp_support;
 #[cfg(target_os = "linux")]
 mod moto;
 mod okta;
+mod pools;
 mod secrecy;
 mod secrets_bad;
 mod secrets_rotation;
+mod sqlx_pools;
 mod support;

@@ -6,6 +6,7 @@
 //! Why not leave it to sqlx: it closes what a hook refuses, and over TLS that waits for the other side, which may be
 //! silent for ever; and after a refused connect it waits longer each time, up to a fifth of the time that an acquire has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wrapper_core::cluster::ClusterCore;
@@ -15,7 +16,6 @@ use wrapper_core::host::{HostInfo, HostKey};
 use wrapper_core::topology::HostStatus;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 
-use super::super::driver::connect;
 use super::super::error::{classify, into_sqlx, map_error};
 use super::super::family::Family;
 use super::super::sqlx;
@@ -147,7 +147,7 @@ impl<DB: Family> Shared<DB> {
     /// After a failover every connection of a pool is replaced at the same moment: a few get a head start.
     async fn open_in_turn(
         &self,
-        cluster: &ClusterCore,
+        cluster: &Arc<ClusterCore>,
         writer: &HostInfo,
         deadline: Deadline,
     ) -> Result<DB::Connection> {
@@ -205,7 +205,7 @@ impl<DB: Family> Shared<DB> {
     /// Closes whatever it opened.
     pub(super) async fn open_at(
         &self,
-        cluster: &ClusterCore,
+        cluster: &Arc<ClusterCore>,
         host: &HostInfo,
         deadline: Deadline,
     ) -> Result<DB::Connection> {
@@ -214,7 +214,7 @@ impl<DB: Family> Shared<DB> {
         let limit = limit.min(self.limits.connect);
         let deadline = deadline.cap(limit, "connect_timeout");
         let options = self.options_for(host).ok_or_else(no_longer)?;
-        let mut connection = connect::<DB>(&options, false, deadline).await?;
+        let mut connection = self.connect(cluster, host, options, deadline).await?;
         let epoch = cluster.writer_epoch();
         let (fits, status) =
             self.prove(&mut connection, cluster, deadline.remaining().min(self.limits.query)).await?;
