@@ -60,13 +60,13 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_usize, |group, byte| group << 8 | usize::from(*byte))
+        let group = chunk.iter().fold(0_usize, |group, byte| (group << 8) | usize::from(*byte))
             << (8 * (3 - chunk.len()));
         for place in 0..4 {
             text.push(if place > chunk.len() {
                 '='
             } else {
-                char::from(DIGITS[group >> (18 - 6 * place) & 63])
+                char::from(DIGITS[(group >> (18 - 6 * place)) & 63])
             });
         }
     }

@@ -72,7 +72,7 @@ async fn a_thousand_connects_sign_in_once() {
         .set("hostaddr", "127.0.0.1")
         .set("wrapper_dialect", "pg")
         .set("connect_timeout", "60");
-    let builder = settings.iter().fold(builder, |builder, (name, value)| builder.set(*name, value.as_str()));
+    let builder = settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value.as_str()));
     let connector = builder.plugin(federated(&adfs)).build().unwrap();
     let opened = futures_util::future::join_all((0..1000).map(|_| connector.connect()));
     for error in within("the connects", opened).await.into_iter().map(Result::unwrap_err) {

@@ -131,7 +131,7 @@ impl World {
             .dbname("shop")
             .tls(TlsSettings::new().roots(ca))
             .environment(self.environment());
-        settings.iter().fold(builder, |builder, (name, value)| builder.set(*name, value.as_str()))
+        settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value.as_str()))
     }
 
     pub(crate) fn mysql(&self, settings: &[(&str, String)]) -> wrapper_mysql::ConnectorBuilder {
@@ -140,7 +140,7 @@ impl World {
                 .dbname("shop")
                 .tls(wrapper_mysql::TlsSettings::new().roots_pem(self.cluster.ca_pem().unwrap()))
                 .environment(self.environment());
-        settings.iter().fold(builder, |builder, (name, value)| builder.set(*name, value.as_str()))
+        settings.iter().fold(builder, |builder, (name, value)| builder.set(name, value.as_str()))
     }
 }
 
