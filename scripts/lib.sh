@@ -40,6 +40,15 @@ published() {
   done
 }
 
+# The target folder in which a crate is checked on its own, with any set of its features. There are two, so that two crates
+# can be checked at the same time.
+matrix_folder() {
+  case $1 in
+    wrapper-mysql | wrapper-sqlx | integration-tests) say "$TARGET/matrix" ;;
+    *) say "$TARGET" ;;
+  esac
+}
+
 # Tools that the machine lacks go here: in target/, so that a cached target folder spares their build.
 TOOLS=$TARGET/tools
 

@@ -75,6 +75,20 @@ async fn iam_pg() {
 
 #[cfg(feature = "aws")]
 #[tokio::test]
+async fn iam_sqlx() {
+    let out = run(env!("CARGO_BIN_EXE_iam-sqlx"), &[]).await;
+    assert!(out.contains("half an hour later") && out.contains("on the new writer with a token"), "{out}");
+}
+
+#[cfg(feature = "aws")]
+#[tokio::test]
+async fn iam_deadpool() {
+    let out = run(env!("CARGO_BIN_EXE_iam-deadpool"), &[]).await;
+    assert!(out.contains("hour 3: logged in") && out.contains("each connection was let in"), "{out}");
+}
+
+#[cfg(feature = "aws")]
+#[tokio::test]
 async fn secrets_rotation() {
     let out = run(env!("CARGO_BIN_EXE_secrets-rotation"), &[]).await;
     assert!(out.contains("logged in with the second password"), "{out}");

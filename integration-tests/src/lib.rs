@@ -8,6 +8,8 @@
 //! * `sim::SimCluster` (feature `sim`): servers in the process itself that answer the SQL of tests and demos; no
 //!   installation, starts in milliseconds.
 //! * `secrets::SecretsServer` (feature `sim`): answers `GetSecretValue` as AWS Secrets Manager does.
+//! * `idp` (feature `sim`): sign in as ADFS and Okta do, and answer `AssumeRoleWithSAML` as AWS STS does.
+//! * `moto::Moto`: moto's server, a process of its own that stands in for the services of AWS (Linux only).
 //! * [`proxy::FaultProxy`]: a TCP proxy that stalls, resets, delays and refuses.
 //! * [`gate::MessageGate`]: a proxy that lets through a number of messages of PostgreSQL or MySQL and holds the
 //!   next one.
@@ -23,6 +25,8 @@
 )]
 
 pub mod gate;
+#[cfg(feature = "sim")]
+pub mod idp;
 pub mod names;
 pub mod proxy;
 #[cfg(feature = "schedules")]
@@ -35,6 +39,9 @@ pub mod verbs;
 
 #[cfg(target_os = "linux")]
 pub mod local;
+
+#[cfg(target_os = "linux")]
+pub mod moto;
 
 #[cfg(target_os = "linux")]
 pub mod mysql;

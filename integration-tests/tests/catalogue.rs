@@ -16,7 +16,6 @@ type Waits = Option<&'static str>;
 
 const ROUTING: Waits = Some("read/write splitting");
 const POOLS: Waits = Some("pools");
-const AUTH: Waits = Some("authentication");
 const ENDPOINTS: Waits = Some("custom endpoints and Limitless");
 
 /// The catalogue: number, what happens, and what it waits for.
@@ -91,7 +90,7 @@ const CATALOGUE: &[(u32, &str, Waits)] = &[
     (68, "IAM with failover and monitoring", None),
     (69, "secrets", None),
     (70, "secrets with failover", None),
-    (71, "federation", AUTH),
+    (71, "federation", None),
     (72, "failover stays in a custom endpoint", ENDPOINTS),
     (73, "a custom endpoint changes", ENDPOINTS),
     (74, "initial connection spreads over readers", None),

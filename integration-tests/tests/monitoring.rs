@@ -190,13 +190,13 @@ async fn slow_queries_and_dropped_calls_are_no_failures_on(flavour: Flavour) {
     let connector = builder(&cluster, &cluster.cluster_endpoint())
         .set("failure_detection_time", "100ms")
         .set("failure_detection_interval", "200ms")
-        .set("failure_detection_count", "3")
+        .set("failure_detection_count", "10")
         .observer(events.clone())
         .build()
         .expect("valid");
     let client = within("the connect", connector.connect()).await.expect("connected");
     let pid: i32 = client.query_one_scalar("SELECT pg_backend_pid()", &[]).await.expect("answered");
-    // Four times the detection time.
+    // Longer than silence would be put up with, which is long enough for a busy machine to answer a probe.
     within("the slow query", client.query("SELECT pg_sleep(3)", &[])).await.expect("left alone");
 
     let short = Duration::from_millis(300);

@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod config;
 pub mod connector;
 mod credential;
+mod credential_provider;
 pub mod credentials;
 pub mod dialect;
 mod dialect_id;

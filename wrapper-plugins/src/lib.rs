@@ -16,12 +16,22 @@ pub mod efm;
 pub mod execute_time;
 #[cfg(feature = "failover")]
 pub mod failover;
+#[cfg(feature = "federated-auth")]
+pub mod federated_auth;
 #[cfg(feature = "iam")]
 pub mod iam;
+// Without the plugin, for the tokens of those that get their AWS credentials otherwise.
+#[cfg(all(feature = "_saml", not(feature = "iam")))]
+#[allow(dead_code, unreachable_pub, unused_imports, reason = "the plugin itself is not wanted")]
+mod iam;
 #[cfg(feature = "initial-connection")]
 pub mod initial_connection;
 #[cfg(feature = "log-query")]
 pub mod log_query;
+#[cfg(feature = "okta")]
+pub mod okta;
+#[cfg(feature = "_saml")]
+mod saml;
 #[cfg(feature = "secrets-manager")]
 pub mod secrets_manager;
 #[cfg(all(
@@ -56,12 +66,16 @@ pub fn registry() -> Registry {
     let registry = registry.with(execute_time::ExecuteTime::new());
     #[cfg(feature = "failover")]
     let registry = registry.with(failover::Failover::new());
+    #[cfg(feature = "federated-auth")]
+    let registry = registry.with(federated_auth::FederatedAuth::new());
     #[cfg(feature = "iam")]
     let registry = registry.with(iam::Iam::new());
     #[cfg(feature = "initial-connection")]
     let registry = registry.with(initial_connection::InitialConnection::new());
     #[cfg(feature = "log-query")]
     let registry = registry.with(log_query::LogQuery::new());
+    #[cfg(feature = "okta")]
+    let registry = registry.with(okta::Okta::new());
     #[cfg(feature = "secrets-manager")]
     let registry = registry.with(secrets_manager::SecretsManager::new());
     registry

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use wrapper_core::credentials::Credential;
 use wrapper_core::dialect::{DialectId, Engine, Phase};
 use wrapper_core::driver::{ConnectPurpose, ConnectTarget, DriverConnection, DriverDialect};
 use wrapper_core::env::Deadline;
@@ -126,14 +127,7 @@ impl<DB: Family> SqlxDriver<DB> {
             options = DB::for_monitor(options);
         }
         if let Some(credential) = &target.credential {
-            if credential.needs_tls && !DB::insists_on_tls(&options) {
-                return Err(Error::config(format!(
-                    "the credential for {} may be sent over TLS only, and `ssl_mode` of the connect options allows a \
-                     connection without; set it to the strictest one",
-                    target.host.key
-                )));
-            }
-            options = DB::log_in(options, credential);
+            options = log_in::<DB>(options, &target.host, credential)?;
         }
         if let Some(address) = target.address {
             if let Some([strict, less]) = DB::verifies_name(&options) {
@@ -156,6 +150,25 @@ impl<DB: Family> SqlxDriver<DB> {
             .map_err(|error| error.with_operation("connect").with_host(target.host.key.to_string()))?;
         Ok(Arc::new(SqlxConnection::new(connection, target.host.clone())))
     }
+}
+
+/// The options that log in at `host` with this credential.
+///
+/// # Errors
+/// It may be sent over TLS only, and these options do not insist on that.
+pub(crate) fn log_in<DB: Family>(
+    options: OptionsOf<DB>,
+    host: &HostInfo,
+    credential: &Credential,
+) -> Result<OptionsOf<DB>> {
+    if credential.needs_tls && !DB::insists_on_tls(&options) {
+        return Err(Error::config(format!(
+            "the credential for {} may be sent over TLS only, and `ssl_mode` of the connect options allows a connection \
+             without; set it to the strictest one",
+            host.key
+        )));
+    }
+    Ok(DB::log_in(options, credential))
 }
 
 /// Connects with these options by `deadline`.

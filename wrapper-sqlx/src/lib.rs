@@ -45,6 +45,9 @@
 //! Features add to one another; both versions can be in one build. TLS and its crypto provider are features named as
 //! sqlx's own, and hold for both versions.
 //!
+//! With the features `iam` and `secrets-manager` both kinds of pool log in with IAM tokens or a secret that is rotated
+//! (`PoolBuilder::plugin`); [`pool::PoolHandle::acquire`] says what sqlx's own connects leave open there.
+//!
 //! # What becomes of a call in a failover
 //!
 //! Statements on a plain pool do not go through the library: one that is in flight when its host is lost ends with sqlx's
@@ -83,5 +86,5 @@ mod v0_9;
 pub use v0_9::*;
 pub use wrapper_core as core;
 pub use wrapper_core::{Error, ErrorKind, Result};
-#[cfg(feature = "cluster-pool")]
+#[cfg(feature = "_plugins")]
 pub use wrapper_plugins as plugins;

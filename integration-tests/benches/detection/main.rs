@@ -55,8 +55,13 @@ mod linux {
 
     pub(crate) async fn run<E: Engine>(arguments: &Arguments) -> Outcome {
         let runs: usize = arguments.value("--runs")?.unwrap_or(3);
-        let setup =
-            Setup { flavour: Flavour::Aurora, promotion: Duration::ZERO..=Duration::ZERO, restart: false };
+        let setup = Setup {
+            flavour: Flavour::Aurora,
+            promotion: Duration::ZERO..=Duration::ZERO,
+            restart: false,
+            tls: None,
+            settings: &[],
+        };
         let cluster = E::start(setup).await?;
         let server = cluster.server().await?;
         let mut table = Table::new(&HEADING);

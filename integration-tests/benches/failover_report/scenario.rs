@@ -78,6 +78,12 @@ pub(crate) fn all() -> Vec<Scenario> {
 impl Scenario {
     /// The cluster for it.
     pub(crate) fn setup(&self) -> Setup {
-        Setup { flavour: self.flavour, promotion: self.promotion.clone(), restart: self.restart }
+        Setup {
+            flavour: self.flavour,
+            promotion: self.promotion.clone(),
+            restart: self.restart,
+            tls: None,
+            settings: &[],
+        }
     }
 }

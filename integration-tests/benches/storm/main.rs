@@ -10,8 +10,6 @@
 mod clients;
 #[cfg(target_os = "linux")]
 mod run;
-#[cfg(target_os = "linux")]
-mod server_log;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -7,8 +7,8 @@ use integration_tests::{Flavour, LocalCluster};
 use tokio::sync::watch;
 
 use crate::clients::{self, Seen};
-use crate::server_log::Mark;
 use crate::support::page::{Table, keep};
+use crate::support::server_log::Mark;
 use crate::support::stats::{Millis, Samples, millis};
 use crate::support::{Arguments, Outcome, alloc, cluster::connector};
 

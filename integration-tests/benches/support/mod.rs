@@ -8,6 +8,8 @@ pub(crate) mod cluster;
 #[allow(clippy::disallowed_methods, reason = "R8 binds core and plugins; benches measure real time")]
 pub(crate) mod engine;
 pub(crate) mod page;
+#[cfg(target_os = "linux")]
+pub(crate) mod server_log;
 pub(crate) mod stats;
 
 use std::error::Error;

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use integration_tests::secrets::{CURRENT, PENDING};
 use integration_tests::sim::Engine;
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tracing_subscriber::fmt::MakeWriter;
-use wrapper_core::observe::{Event, Observer, TracingObserver};
+use wrapper_core::observe::{Event, MetricsObserver, Observer, TracingObserver};
 use wrapper_pg::plugins::iam::Iam;
 
 use super::secrets_rotation;
@@ -33,7 +34,7 @@ impl MakeWriter<'_> for Log {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Events(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Events(Arc<Mutex<Vec<String>>>);
 
 impl Observer for Events {
     fn on_event(&self, event: &Event) {
@@ -41,10 +42,39 @@ impl Observer for Events {
     }
 }
 
+/// Names and labels of metrics; their values are numbers.
+#[derive(Clone, Debug, Default)]
+struct Metrics(Arc<Mutex<Vec<String>>>);
+
+impl Metrics {
+    fn note(&self, key: &Key) {
+        self.0.lock().unwrap().push(key.to_string());
+    }
+}
+
+impl Recorder for Metrics {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        self.note(key);
+        Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        self.note(key);
+        Gauge::noop()
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        self.note(key);
+        Histogram::noop()
+    }
+}
+
 /// Everything that was written, with a word that shows that it was.
 struct Written {
     log: Log,
     events: Events,
+    metrics: Metrics,
     more: Vec<String>,
 }
 
@@ -52,7 +82,9 @@ impl Written {
     fn holds(&self, secret: &str) -> Option<String> {
         let log = String::from_utf8_lossy(&self.log.0.lock().unwrap()).into_owned();
         let events = self.events.0.lock().unwrap().join("\n");
-        let all = [("log", log), ("events", events), ("errors and Debug", self.more.join("\n"))];
+        let metrics = self.metrics.0.lock().unwrap().join("\n");
+        let more = self.more.join("\n");
+        let all = [("log", log), ("events", events), ("metrics", metrics), ("errors and Debug", more)];
         let found = |(place, text): &(&str, String)| {
             let at = text.find(secret)?;
             let line = text[..at].rfind('\n').map_or(0, |at| at + 1);
@@ -63,7 +95,7 @@ impl Written {
 }
 
 /// Runs on this thread only, so that the subscriber of this thread sees all.
-fn watched(run: impl AsyncFnOnce(Events) -> (Vec<String>, Vec<String>)) {
+pub(crate) fn watched(run: impl AsyncFnOnce(Events) -> (Vec<String>, Vec<String>)) {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
@@ -72,9 +104,12 @@ fn watched(run: impl AsyncFnOnce(Events) -> (Vec<String>, Vec<String>)) {
         .finish();
     let events = Events::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let (more, secrets) =
-        tracing::subscriber::with_default(subscriber, || runtime.block_on(run(events.clone())));
-    let written = Written { log, events, more };
+    let metrics = Metrics::default();
+    let (more, secrets) = metrics::with_local_recorder(&metrics, || {
+        tracing::subscriber::with_default(subscriber, || runtime.block_on(run(events.clone())))
+    });
+    assert!(!metrics.0.lock().unwrap().is_empty(), "nothing was measured");
+    let written = Written { log, events, metrics, more };
     assert!(written.holds("connect").is_some(), "nothing was logged");
     assert!(!secrets.is_empty());
     for secret in secrets {
@@ -92,7 +127,7 @@ fn tokens_and_aws_keys_stay_secret() {
         let mut more = vec![format!("{plugin:?}")];
         let builder = || {
             let builder = world.postgres().set("plugins", "initial_connection,failover,connect_time");
-            builder.observer(events.clone()).observer(TracingObserver::new())
+            builder.observer(events.clone()).observer(TracingObserver::new()).observer(MetricsObserver::new())
         };
         let connector = builder().plugin(plugin).build().unwrap();
         let client = within("the connect", connector.connect()).await.unwrap();
@@ -124,6 +159,7 @@ fn secrets_and_their_json_stay_secret() {
         world.cluster.set_password("app", "PASSWORD-ONE");
         world.secrets.put_login("shop/app", CURRENT, "app", "PASSWORD-ONE");
         let builder = || world.postgres().observer(events.clone()).observer(TracingObserver::new());
+        let builder = || builder().observer(MetricsObserver::new());
         let builder = || builder().set("plugins", "initial_connection,failover,connect_time");
         let connector = builder().plugin(world.plugin()).build().unwrap();
         let client = within("the connect", connector.connect()).await.unwrap();

@@ -12,7 +12,7 @@ use wrapper_pg::plugins::secrets_manager::SecretsManager;
 
 use super::support::{Clock, Names, SECRET_KEY, key, within};
 
-const ID: &str = "shop/app";
+pub(crate) const ID: &str = "shop/app";
 /// Temporary credentials of AWS have one.
 pub(crate) const SESSION: &str = "SESSIONTOKEN//with+special==";
 

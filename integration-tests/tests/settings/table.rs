@@ -19,6 +19,9 @@ const LOG_QUERY: &str = "wrapper-plugins/src/log_query/tests.rs";
 const IAM: &str = "wrapper-plugins/src/iam/tests.rs";
 const SECRETS: &str = "integration-tests/tests/credentials_login/secrets_bad.rs";
 const AWS: &str = "wrapper-plugins/src/aws/tests.rs";
+const FEDERATED: &str = "integration-tests/tests/credentials_login/federated.rs";
+const FEDERATED_TIME: &str = "wrapper-plugins/src/federated_auth/tests.rs";
+const OKTA: &str = "integration-tests/tests/credentials_login/okta.rs";
 const DIAL: &str = "wrapper-pg/src/driver/dial.rs";
 
 /// Setting, file, test.
@@ -139,6 +142,21 @@ const ACTS: &[(&str, &str, &str)] = &[
     ("secrets_manager_expiration", SECRETS, "secrets_manager_settings_act"),
     ("secrets_manager_secret_username_key", SECRETS, "secrets_manager_settings_act"),
     ("secrets_manager_secret_password_key", SECRETS, "secrets_manager_settings_act"),
+    ("db_user", FEDERATED, "federated_auth_settings_act"),
+    ("idp_name", FEDERATED, "federated_auth_settings_act"),
+    ("idp_endpoint", FEDERATED, "federated_auth_settings_act"),
+    ("idp_port", FEDERATED, "federated_auth_settings_act"),
+    ("idp_username", FEDERATED, "federated_auth_settings_act"),
+    ("idp_password", FEDERATED, "federated_auth_settings_act"),
+    ("iam_role_arn", FEDERATED, "federated_auth_settings_act"),
+    ("iam_idp_arn", FEDERATED, "federated_auth_settings_act"),
+    ("rp_identifier", FEDERATED, "federated_auth_settings_act"),
+    ("app_id", OKTA, "okta_settings_act"),
+    ("iam_token_expiration", FEDERATED, "federated_auth_settings_act"),
+    ("http_request_connect_timeout", FEDERATED_TIME, "http_request_connect_timeout_bounds_a_request"),
+    ("ssl_secure", OKTA, "okta_settings_act"),
+    ("idp_ssl_root_cert", FEDERATED, "federated_auth_settings_act"),
+    ("sts_endpoint", FEDERATED, "federated_auth_settings_act"),
     ("aws_profile", AWS, "aws_profile_names_the_profile_whose_keys_are_used"),
     ("log_query_literals", LOG_QUERY, "literals_are_shown_when_that_is_asked_for"),
 ];

@@ -294,7 +294,8 @@ impl Settings {
 
 /// The error for a value that was refused.
 fn refuse(entry: &Entry, refused: Refused) -> Error {
-    let value = if entry.given.is_secret() { "***".to_owned() } else { entry.given.text() };
+    let value =
+        if entry.given.is_secret() || is_secret(&entry.name) { "***".to_owned() } else { entry.given.text() };
     match refused {
         Refused::Full(error) => error,
         Refused::Because(error) => {

@@ -1,6 +1,7 @@
 //! Settings that contradict each other, and settings that have no effect.
 
 use crate::config::choice::{SubstitutionRole, VerifyRole};
+use crate::config::plugin_name::PluginList;
 use crate::config::record::Source;
 use crate::config::settings::{DEFINITIONS, Settings};
 use crate::error::{Error, Result};
@@ -187,13 +188,22 @@ pub(crate) fn warn(settings: &mut Settings) {
         {
             continue;
         }
-        if settings.plugins.as_ref().is_some_and(|plugins| !plugins.contains(definition.plugin())) {
+        let in_list = |plugins: &PluginList| definition.plugins().any(|plugin| plugins.contains(plugin));
+        if settings.plugins.as_ref().is_some_and(|plugins| !in_list(plugins)) {
+            let readers: Vec<&str> = definition.plugins().collect();
             warnings.push(format!(
                 "`{}` has no effect: plugin `{}` is not in `plugins`; add it, or remove the setting",
                 origin.written,
-                definition.plugin()
+                readers.join("` or `")
             ));
         }
+    }
+    if !settings.ssl_secure {
+        warnings.push(
+            "`ssl_secure=false`: whoever answers in place of the identity provider gets its password; set \
+             `idp_ssl_root_cert` instead"
+                .to_owned(),
+        );
     }
     settings.record.warnings.extend(warnings);
 }

@@ -41,7 +41,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A row of `plugin`, or of `core`.
+    /// A row of `plugin`, or of several, separated by spaces, or of `core`.
     pub(crate) const fn of(plugin: &'static str, aliases: &'static [Alias]) -> Self {
         Self { plugin, aliases, form: Form::UnitInValue, unset: None, not_zero: false, no_effect: None }
     }
@@ -91,9 +91,14 @@ impl Definition {
         self.kind
     }
 
-    /// The plugin that reads it; `core` when none.
+    /// The plugin that reads it, the first of several; `core` when none.
     pub fn plugin(&self) -> &'static str {
-        self.row.plugin
+        self.plugins().next().unwrap_or_default()
+    }
+
+    /// All plugins that read it.
+    pub fn plugins(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.row.plugin.split(' ')
     }
 
     /// What it does.

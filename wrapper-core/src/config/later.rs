@@ -7,12 +7,6 @@ use crate::host::squash;
 /// separated by spaces; one spelling stands for all: `iam_region`, `iamRegion`, …
 pub(crate) const LATER: &[(&str, &str)] = &[
     (
-        "federated authentication and Okta",
-        "iam_token_expiration iam_token_expiration_sec iam_role_arn iam_idp_arn idp_endpoint idp_port idp_name idp_username idp_password rp_identifier \
-         app_id db_user http_client_socket_timeout http_client_connect_timeout http_timeout http_timeout_ms \
-         http_request_connect_timeout ssl_insecure ssl_secure",
-    ),
-    (
         "custom endpoints",
         "custom_endpoint_info_refresh_rate_ms custom_endpoint_info_refresh_rate_backoff_factor \
          custom_endpoint_info_max_refresh_rate_ms wait_for_custom_endpoint_info \
@@ -115,6 +109,9 @@ pub(crate) const INSTEAD: &[(&str, &str)] = &[
         "secrets_manager_connect_retry_interval_ms",
         "a refused secret is fetched again, the pending one included, within `connect_timeout`",
     ),
+    ("http_timeout", "use `http_request_connect_timeout`"),
+    ("http_client_socket_timeout", "`http_request_connect_timeout` bounds each request, its answer included"),
+    ("ssl_insecure", "its opposite is `ssl_secure`"),
     ("protocol", "the adapter crate decides the protocol"),
     ("wrapper_logger_level", "filter the log by target"),
     ("enhanced_log_query_enabled", "filter the log by target"),
@@ -159,14 +156,12 @@ mod tests {
 
     #[test]
     fn every_spelling_is_known() {
-        for name in
-            ["idp_endpoint", "idpEndpoint", "bgConnectTimeoutMs", "monitoring-sslmode", "cp-maxLifetime"]
-        {
+        for name in ["bg_id", "bgdId", "bgConnectTimeoutMs", "monitoring-sslmode", "cp-maxLifetime"] {
             let error = known_but_unsupported(name).unwrap();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{name}");
             assert!(error.to_string().contains(name), "{error}");
         }
-        assert!(known_but_unsupported("idp_endpiont").is_none());
+        assert!(known_but_unsupported("bg_di").is_none());
     }
 
     #[test]

@@ -35,4 +35,4 @@ pub use plugin_name::{PLUGINS, PluginCodes, PluginList, PluginName};
 pub use profile::{Profile, Profiles};
 pub use record::{ParameterValue, Source};
 pub use settings::{DEFINITIONS, Settings};
-pub use value::Given;
+pub use value::{Given, Secret};

@@ -36,6 +36,8 @@ pub const PLUGINS: &[PluginCodes] = &[
         code: "secrets_manager",
         aliases: &["aws_secrets_manager", "awsSecretsManager", "awsSecretsManager2", "secretsManager"],
     },
+    PluginCodes { code: "federated_auth", aliases: &["federatedAuth"] },
+    PluginCodes { code: "okta", aliases: &[] },
 ];
 
 /// The plugins of the peers that are known and not available yet.
@@ -59,8 +61,6 @@ pub(crate) const LATER_PLUGINS: &[PluginCodes] = &[
     PluginCodes { code: "bg", aliases: &["blue_green"] },
     PluginCodes { code: "fastest_response_strategy", aliases: &["fastestResponseStrategy"] },
     PluginCodes { code: "limitless", aliases: &[] },
-    PluginCodes { code: "federated_auth", aliases: &["federatedAuth"] },
-    PluginCodes { code: "okta", aliases: &[] },
     PluginCodes { code: "kms_encryption", aliases: &["kmsEncryption"] },
     PluginCodes { code: "remote_query_cache", aliases: &["remoteQueryCache", "dataCache"] },
     PluginCodes { code: "sql_parser", aliases: &["sqlParser"] },

@@ -8,7 +8,7 @@ use crate::config::choice::{FailoverMode, SubstitutionRole, VerifyRole};
 use crate::config::definition::{Definition, Row, drv, ms, same, sec};
 use crate::config::plugin_name::PluginList;
 use crate::config::record::Record;
-use crate::config::value::{Form, Given, Read, SettingType};
+use crate::config::value::{Form, Given, Read, Secret, SettingType};
 use crate::dialect_id::DialectId;
 use crate::host::{HostWeights, InstanceTemplate, LoadWeights, SelectorOptions, Strategy};
 
@@ -269,14 +269,14 @@ settings! {
     /// The host that IAM tokens are signed for where a host's own name does not do: an address, a tunnel, a domain of your
     /// own, a custom endpoint. For the hosts that are configured it also takes the place of a name that would do.
     iam_host: Option<String> = None,
-        Row::of("iam", &[same("iamHost")]).unset("the host's own name");
+        Row::of("iam federated_auth okta", &[same("iamHost")]).unset("the host's own name");
     /// The port that IAM tokens are signed for, 1 to 65535; needed when a tunnel has another one than the database.
     iam_default_port: Option<u32> = None,
-        Row::of("iam", &[same("iamDefaultPort")]).not_zero().unset("the port that is connected to");
+        Row::of("iam federated_auth okta", &[same("iamDefaultPort")]).not_zero().unset("the port that is connected to");
     /// The region that IAM tokens are signed for, of hosts whose name does not tell it, and of the hosts that are
     /// configured.
     iam_region: Option<String> = None,
-        Row::of("iam", &[same("iamRegion")]).unset("from the host name");
+        Row::of("iam federated_auth okta", &[same("iamRegion")]).unset("from the host name");
     /// How long an IAM token is used, at most `15m`, which is how long it lives. `0` makes a token for every connect.
     iam_expiration: Duration = secs(870),
         Row::of("iam", &[sec("iamExpiration"), sec("iamExpirationSec")]).bare_seconds();
@@ -313,6 +313,57 @@ settings! {
             same("secretsManagerSecretPasswordProperty"),
             same("secretPasswordProperty"),
         ]);
+
+    /// The user of the database to log in as.
+    db_user: Option<String> = None,
+        Row::of("federated_auth okta", &[same("dbUser")]).unset("–; the plugin needs it");
+    /// The kind of identity provider. There is one: `adfs`.
+    idp_name: String = "adfs".to_owned(),
+        Row::of("federated_auth", &[same("idpName")]);
+    /// The host of the identity provider.
+    idp_endpoint: Option<String> = None,
+        Row::of("federated_auth okta", &[same("idpEndpoint")]).unset("–; the plugin needs it");
+    /// The port of the identity provider, 1 to 65535.
+    idp_port: u32 = 443,
+        Row::of("federated_auth okta", &[same("idpPort")]).not_zero();
+    /// The user at the identity provider.
+    idp_username: Option<String> = None,
+        Row::of("federated_auth okta", &[same("idpUsername")]).unset("–; the plugin needs it");
+    /// The password of that user. It is shown as `***`.
+    idp_password: Option<Secret> = None,
+        Row::of("federated_auth okta", &[same("idpPassword")]).unset("–; the plugin needs it");
+    /// The ARN of the role that the user assumes.
+    iam_role_arn: Option<String> = None,
+        Row::of("federated_auth okta", &[same("iamRoleArn")]).unset("–; the plugin needs it");
+    /// The ARN of the identity provider in IAM.
+    iam_idp_arn: Option<String> = None,
+        Row::of("federated_auth okta", &[same("iamIdpArn")]).unset("–; the plugin needs it");
+    /// The relying party that AWS is at ADFS.
+    rp_identifier: String = "urn:amazon:webservices".to_owned(),
+        Row::of("federated_auth", &[same("rpIdentifier")]);
+    /// How long an IAM token is used, at most `15m`, which is how long it lives. `0` makes a token for every connect.
+    iam_token_expiration: Duration = secs(870),
+        Row::of("federated_auth okta", &[sec("iamTokenExpiration"), sec("iamTokenExpirationSec")]).bare_seconds();
+    /// The time for one request to the identity provider or to AWS STS: name, TCP, TLS, answer. All of them together are
+    /// bounded by `connect_timeout`.
+    http_request_connect_timeout: Duration = secs(60),
+        Row::of("federated_auth okta", &[
+            ms("httpTimeoutMs"),
+            ms("httpClientConnectTimeout"),
+        ]).bare_seconds().not_zero();
+    /// Whether the certificate of the identity provider is verified.
+    ssl_secure: bool = true,
+        Row::of("federated_auth okta", &[same("sslSecure")]);
+    /// A file of certificates in PEM form that the one of the identity provider may be issued by, beside those that the
+    /// system trusts.
+    idp_ssl_root_cert: Option<String> = None,
+        Row::of("federated_auth okta", &[same("idpSslRootCert")]).unset("the system's alone");
+    /// The URL of AWS STS, where it is not the region's usual one: a VPC endpoint, a stand-in.
+    sts_endpoint: Option<String> = None,
+        Row::of("federated_auth okta", &[same("stsEndpoint")]).unset("the region's");
+    /// The id of the AWS application at Okta, such as `0oa1b2c3d4`.
+    app_id: Option<String> = None,
+        Row::of("okta", &[same("appId")]).unset("–; the plugin needs it");
 
     /// The profile of the AWS configuration files by which `iam` and `secrets_manager` get their own credentials.
     aws_profile: Option<String> = None,

@@ -128,7 +128,7 @@ fn row(defaults: &Settings, definition: &Definition) -> String {
     }
     let plugin = match definition.plugin() {
         plugin @ ("core" | "selection" | "aws") => plugin.to_owned(),
-        plugin => format!("`{plugin}`"),
+        _ => list(&definition.plugins().collect::<Vec<_>>()),
     };
     format!("| `{}` | {} | {kind} | {default} | {doc} | {plugin} |", definition.name(), aliases.join(", "))
 }

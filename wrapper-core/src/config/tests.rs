@@ -120,6 +120,7 @@ fn sample(definition: &Def, form: Form) -> (String, String) {
         ("wrapper_dialect", _) => own("aurora-pg"),
         ("endpoint_substitution_role" | "verify_opened_connection_type", _) => own("reader"),
         (_, "text") => own("some-text"),
+        (_, "secret") => ("some-text".to_owned(), "***".to_owned()),
         (name, kind) => panic!("no sample for `{name}` of kind {kind}"),
     }
 }
@@ -208,8 +209,9 @@ fn unknown_names_get_the_nearest_one_and_known_ones_say_that_they_are_to_come() 
         assert!(near.is_none_or(|near| text.contains(&format!("did you mean `{near}`?"))), "{text}");
     }
     for (name, part) in [
-        ("idp_endpoint", "federated authentication"),
-        ("rpIdentifier", "federated authentication"),
+        ("custom_endpoint_region", "custom endpoints"),
+        ("customEndpointRegion", "custom endpoints"),
+        ("sslInsecure", "ssl_secure"),
         ("bg_id", "Blue/Green"),
         ("loginTimeout", "connect_timeout"),
         ("topology-monitoring-sslmode", "monitor connections"),
@@ -259,9 +261,9 @@ fn values_that_are_refused_say_what_is_allowed() {
         let name = text.split('=').next().unwrap();
         assert!(shown.contains(expected) && shown.contains(name), "{text}: {shown}");
     }
-    let later = error("plugins=failover,okta");
+    let later = error("plugins=failover,limitless");
     assert_eq!(later.kind(), ErrorKind::Unsupported);
-    assert!(later.to_string().contains("`okta`"), "{later}");
+    assert!(later.to_string().contains("`limitless`"), "{later}");
     assert_eq!(error("reader_host_selector_strategy=leastConnections").kind(), ErrorKind::Unsupported);
 }
 

@@ -207,6 +207,46 @@ impl SettingType for String {
     }
 }
 
+/// A setting that nobody may read in a log: `Debug` and `Settings::show` give `***`.
+#[derive(Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl SettingType for Secret {
+    const KIND: &'static str = "secret";
+
+    fn read(given: &Given, _form: Form) -> Read<Self> {
+        let text = given.text();
+        if text.is_empty() {
+            expected("a text that is not empty")
+        } else {
+            Ok(Self(SecretString::from(text)))
+        }
+    }
+
+    fn show(&self) -> String {
+        "***".to_owned()
+    }
+}
+
 impl SettingType for Strategy {
     const KIND: &'static str = "one of `random` `round_robin` `weighted_random` `lowest_load` `lowest_load_by_cpu` \
                                 `lowest_load_by_lag` `highest_load` `highest_load_by_cpu` `highest_load_by_lag`";

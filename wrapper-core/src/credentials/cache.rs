@@ -151,6 +151,8 @@ impl CredentialCache {
             };
             let what = format!("getting the credential ({key})");
             match deadline.run(&what, landed).await {
+                // It was under way when the server refused what it has brought; the next one looks for another.
+                Ok(held) if held.refused && !deadline.is_over() => {}
                 Ok(held) => return Ok(held.lease(false)),
                 Err(error) if may_pass(&error) && !deadline.is_over() => {}
                 Err(error) => return Err(error),
@@ -167,12 +169,16 @@ impl CredentialCache {
         }
     }
 
-    /// The server has refused credential `number` of `key`: the next one who asks has a new one fetched. Of refusals
+    /// The server has refused this credential of `key`: the next one who asks has a new one fetched. Of refusals
     /// without end, not each one leads to a fetch. Whether the credential has run out since it was given.
-    pub fn refused(&self, env: &Environment, key: &CredentialKey, number: u64) -> bool {
+    pub fn refused(&self, env: &Environment, key: &CredentialKey, lease: &Lease) -> bool {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(key) else { return false };
-        let Some(held) = entry.held.as_mut().filter(|held| held.number == number) else { return false };
+        // Fetched again meanwhile it may be the same one.
+        let is_it = |held: &&mut Held| {
+            held.number == lease.number || held.credential.is_same_login(&lease.credential)
+        };
+        let Some(held) = entry.held.as_mut().filter(is_it) else { return false };
         let ran_out = !held.usable_for.is_zero() && Moment::now(env).since(held.born) >= held.usable_for;
         if std::mem::replace(&mut held.refused, true) {
             return ran_out;
@@ -249,7 +255,9 @@ impl CredentialCache {
         request.refused = refused;
         let provider = Arc::clone(provider);
         let home = Arc::downgrade(cluster);
-        let flight = Flight { cache: Arc::clone(self), key: key.clone(), env, born, landing: Some(landing) };
+        let unaware = request.refused.is_none();
+        let flight =
+            Flight { cache: Arc::clone(self), key: key.clone(), env, born, unaware, landing: Some(landing) };
         cluster.spawn("credential", async move {
             let what = format!("fetching the credential ({})", request.key);
             let fetch = AssertUnwindSafe(async { provider.fetch(&request).await }).catch_unwind();
@@ -275,6 +283,11 @@ impl CredentialCache {
         entry.flight = None;
         match fetched {
             Ok(fetched) => {
+                // The refusal came when the fetch was under way: the provider did not know of it.
+                let refused = flight.unaware
+                    && entry.held.as_ref().is_some_and(|held| {
+                        held.refused && held.credential.is_same_login(&fetched.credential)
+                    });
                 entry.failures = 0;
                 entry.failed = None;
                 entry.patience = None;
@@ -285,7 +298,7 @@ impl CredentialCache {
                     born: flight.born,
                     fresh_for: flight.env.jitter(fetched.fresh_for / 10 * 9, 10).min(fetched.usable_for),
                     usable_for: fetched.usable_for,
-                    refused: false,
+                    refused,
                 };
                 entry.held = Some(held.clone());
                 (Ok(held), None)
@@ -310,6 +323,8 @@ struct Flight {
     key: CredentialKey,
     env: Environment,
     born: Moment,
+    /// It was started before any refusal.
+    unaware: bool,
     landing: Option<watch::Sender<Landing>>,
 }
 

@@ -7,9 +7,8 @@
 
 mod cache;
 mod plugin;
-mod provider;
 
 pub use crate::credential::Credential;
+pub use crate::credential_provider::{CredentialKey, CredentialProvider, FetchRequest, Fetched, Wanted};
 pub use cache::{CredentialCache, Lease};
-pub use plugin::{CredentialPlugin, Provided};
-pub use provider::{CredentialKey, CredentialProvider, FetchRequest, Fetched, Wanted};
+pub use plugin::{CredentialPlugin, Provided, is_refused};

@@ -49,7 +49,7 @@ impl CredentialPlugin {
                 Err(error) => return Err(error),
             };
             // A fresh one too may have run out on the way: the process stood still.
-            let ran_out = cache.refused(cluster.env(), &key, lease.number);
+            let ran_out = cache.refused(cluster.env(), &key, &lease);
             if tried_again || !(lease.cached || ran_out || self.provider.has_others()) {
                 return Err(self.refused(&key, error));
             }
@@ -102,7 +102,9 @@ fn like(error: &Error, text: String) -> Error {
     told.with_kind(error.kind())
 }
 
-fn is_refused(error: &Error) -> bool {
+/// Whether a connect ended with a refusal of what it logged in with, on every kind of database: SQLSTATE 28000 is what an
+/// IAM token that is no good looks like, also where it otherwise means that a host is not ready.
+pub fn is_refused(error: &Error) -> bool {
     error.class() == ErrorClass::Login || matches!(error.sqlstate(), Some("28000" | "28P01"))
 }
 
@@ -126,6 +128,10 @@ impl Plugin for CredentialPlugin {
 
     async fn force_connect(&self, cx: &mut ConnectContext<'_>, next: ConnectNext<'_>) -> Result<Connected> {
         self.login(cx, next).await
+    }
+
+    fn credentials(&self) -> Option<Arc<dyn CredentialProvider>> {
+        Some(Arc::clone(&self.provider))
     }
 }
 

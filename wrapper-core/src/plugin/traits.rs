@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{CallContext, ConnectContext, ConnectNext, Connected, ExecuteNext, OrderClass};
+use crate::credential_provider::CredentialProvider;
 use crate::driver::DriverConnection;
 use crate::error::{Error, Result};
 use crate::host::{HostInfo, HostRole, HostStateChange};
@@ -311,6 +312,17 @@ pub trait Plugin: Debug + Send + Sync {
     /// Chooses a host by a strategy that this plugin brings; `None` when the strategy is not its own.
     fn select_host(&self, strategy: &str, role: HostRole, hosts: &[HostInfo]) -> Option<Result<HostInfo>> {
         let _ = (strategy, role, hosts);
+        None
+    }
+
+    /// What logs connections in, when this plugin is there for that. For adapters of pools that connect by themselves, so
+    /// that no connect passes the chain; they take the credentials from here.
+    ///
+    /// - *When*: once, when the pool is made.
+    /// - *Available*: nothing of a connect.
+    /// - *Errors*: cannot fail.
+    /// - *May change*: nothing.
+    fn credentials(&self) -> Option<Arc<dyn CredentialProvider>> {
         None
     }
 }

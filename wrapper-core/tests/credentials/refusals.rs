@@ -12,7 +12,7 @@ use wrapper_core::env::Environment;
 use wrapper_core::plugin::Registry;
 use wrapper_core::{Error, ErrorClass, ErrorKind};
 
-use super::world::{Next, PlaceProvider, World, unreachable};
+use super::world::{LIFE, Next, PlaceProvider, World, unreachable};
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_credential_from_the_cache_is_replaced_once() {
@@ -103,6 +103,44 @@ async fn a_fresh_one_that_cannot_be_had_is_told_beside_the_refusal() {
     world.script([unreachable()]);
     tokio::time::sleep(Duration::from_secs(5)).await;
     drop(world.open().await.unwrap());
+}
+
+/// The early fetch that is under way, or has just ended, when the refusal comes has brought the refused credential once more:
+/// it knew of no refusal. It is asked again, and no connect fails.
+#[tokio::test(start_paused = true)]
+async fn an_early_fetch_of_the_same_credential_is_no_answer_to_a_refusal() {
+    /// A secret in a rotation: the next version is given to one who says that the current one was refused.
+    #[derive(Debug)]
+    struct Rotating(Duration);
+    #[async_trait::async_trait]
+    impl wrapper_core::credentials::CredentialProvider for Rotating {
+        fn name(&self) -> &'static str {
+            "rotating"
+        }
+        async fn fetch(
+            &self,
+            request: &wrapper_core::credentials::FetchRequest,
+        ) -> wrapper_core::Result<wrapper_core::credentials::Fetched> {
+            request.env.sleep(self.0).await;
+            let password = if request.refused.is_some() { "token-2" } else { "token-1" };
+            let credential = wrapper_core::credentials::Credential::new(password);
+            Ok(wrapper_core::credentials::Fetched::new(credential, LIFE))
+        }
+        fn has_others(&self) -> bool {
+            true
+        }
+    }
+    // The server takes 20 ms to refuse: the fetch ends before, or after that.
+    for fetch in [Duration::from_millis(1), Duration::from_millis(19), Duration::from_millis(50)] {
+        let world = World::with(|_| Provided::new(Rotating(fetch)));
+        let now = world.place.wall.now();
+        world.place.born.lock().unwrap().extend([now; 2]);
+        drop(world.open().await.unwrap());
+        world.rotate(1);
+        tokio::time::sleep(LIFE / 10 * 7).await;
+        drop(world.open().await.unwrap());
+        assert_eq!(world.shown(), ["token-1", "token-1", "token-2"], "{fetch:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,7 +90,7 @@ pub(crate) struct Place {
     /// What a refusal looks like.
     pub(crate) refusal: Mutex<Option<Error>>,
     /// Born, by number.
-    born: Mutex<Vec<SystemTime>>,
+    pub(crate) born: Mutex<Vec<SystemTime>>,
     pub(crate) life: Mutex<Duration>,
 }
 
@@ -189,6 +189,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with(|place| Provided::new(PlaceProvider(Arc::clone(place))))
+    }
+
+    /// With a provider of the test's own.
+    pub(crate) fn with(provider: impl FnOnce(&Arc<Place>) -> Provided) -> Self {
         let wall = Wall::new();
         let place = Arc::new(Place {
             wall: wall.clone(),
@@ -210,7 +215,7 @@ impl World {
             env: Environment::builder().seed(7).wall_clock(move || wall.now()).build(),
             registry: Registry::new(),
             default_plugins: Vec::new(),
-            plugins: vec![Arc::new(Provided::new(PlaceProvider(Arc::clone(&place))))],
+            plugins: vec![Arc::new(provider(&place))],
             observers: vec![Arc::new(events.clone())],
             default_port: 5432,
         });

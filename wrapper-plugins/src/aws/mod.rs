@@ -3,7 +3,7 @@
 //! What lives here: who we are for AWS (a profile, the default chain, or what the application gives), the HTTP client. What
 //! may not: any one service.
 
-#[cfg(feature = "iam")]
+#[cfg(feature = "_token")]
 mod credentials;
 #[cfg(all(test, feature = "iam"))]
 mod tests;
@@ -16,7 +16,7 @@ use aws_smithy_http_client::{Builder, tls};
 use tokio::sync::OnceCell;
 use wrapper_core::{Error, Result};
 
-#[cfg(feature = "iam")]
+#[cfg(feature = "_token")]
 pub(crate) use credentials::lasts;
 
 /// Who we are for AWS. Nothing is read before the first credential is wanted.
@@ -25,7 +25,7 @@ pub(crate) struct Identity {
     profile: Option<String>,
     given: Option<SharedCredentialsProvider>,
     config: OnceCell<SdkConfig>,
-    #[cfg(feature = "iam")]
+    #[cfg(feature = "_token")]
     held: tokio::sync::Mutex<Option<aws_credential_types::Credentials>>,
     /// In place of the files of the machine.
     #[cfg(all(test, feature = "iam"))]

@@ -76,7 +76,7 @@ impl Iam {
         self
     }
 
-    pub(super) fn rules(&self, settings: &Settings) -> Result<Rules> {
+    pub(crate) fn rules(&self, settings: &Settings) -> Result<Rules> {
         let region = self.region.clone().or_else(|| settings.iam_region.clone());
         if let Some(region) = &region {
             check_region("iam_region", region)?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use wrapper_core::credentials::{
     Credential, CredentialKey, CredentialProvider, FetchRequest, Fetched, Wanted,
 };
-use wrapper_core::host::{EndpointKind, classify};
+use wrapper_core::host::{EndpointKind, HostKey, classify};
 use wrapper_core::{Error, Result};
 
 use super::token::{LIFE, Place, token};
@@ -14,11 +14,11 @@ use crate::aws::{Identity, lasts};
 
 /// What the plugin was set to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     pub(super) host: Option<String>,
     pub(super) port: Option<u16>,
     pub(super) region: Option<String>,
-    pub(super) expiration: Duration,
+    pub(crate) expiration: Duration,
     /// The hosts that the application has written down; `host` and `region` were written with them in mind.
     pub(super) configured: Vec<String>,
 }
@@ -29,12 +29,13 @@ pub(super) struct IamProvider {
     pub(super) rules: Rules,
 }
 
-impl IamProvider {
+impl Rules {
+    /// The name that a token for a connection to `dialled` is signed for.
     fn host(&self, dialled: &str) -> Result<String> {
         let named = classify(dialled);
         // AWS signs for no custom endpoints.
         let does = named.is_rds() && named.kind() != EndpointKind::CustomCluster;
-        match &self.rules.host {
+        match &self.host {
             Some(host) if !does || self.is_configured(dialled) => Ok(host.clone()),
             _ if does => Ok(named.host().to_owned()),
             _ => Err(Error::config(format!(
@@ -47,7 +48,7 @@ impl IamProvider {
 
     fn region(&self, host: &str, dialled: &str) -> Result<String> {
         let named = classify(host).region().map(str::to_owned);
-        match (&self.rules.region, named) {
+        match (&self.region, named) {
             (Some(region), named) if named.is_none() || self.is_configured(dialled) => Ok(region.clone()),
             (_, Some(region)) => Ok(region),
             _ => Err(Error::config(format!(
@@ -57,8 +58,15 @@ impl IamProvider {
         }
     }
 
+    /// Host, port and region that a token for a connection to `dialled` is signed for.
+    pub(crate) fn place(&self, dialled: &HostKey) -> Result<(String, u16, String)> {
+        let host = self.host(dialled.host())?;
+        let region = self.region(&host, dialled.host())?;
+        Ok((host, self.port.unwrap_or_else(|| dialled.port()), region))
+    }
+
     fn is_configured(&self, dialled: &str) -> bool {
-        self.rules.configured.iter().any(|host| host == dialled)
+        self.configured.iter().any(|host| host == dialled)
     }
 }
 
@@ -72,10 +80,7 @@ impl CredentialProvider for IamProvider {
         let user = wanted.user.filter(|user| !user.is_empty()).ok_or_else(|| {
             Error::config("`user` is not set: an IAM token is made for one user of the database; set it")
         })?;
-        let dialled = &wanted.target.host;
-        let host = self.host(dialled.host())?;
-        let region = self.region(&host, dialled.host())?;
-        let port = self.rules.port.unwrap_or_else(|| dialled.port());
+        let (host, port, region) = self.rules.place(&wanted.target.host.key)?;
         let key = CredentialKey::new(format!("IAM token by {}", self.identity.name()));
         Ok(key.at(host, port).in_region(region).for_user(user))
     }

@@ -12,18 +12,18 @@ use tracing::dispatcher::with_default;
 use wrapper_core::{Error, ErrorKind, Result};
 
 /// How long a token lives; the server looks at it at login only.
-pub(super) const LIFE: Duration = Duration::from_secs(900);
+pub(crate) const LIFE: Duration = Duration::from_secs(900);
 
 /// What RFC 3986 leaves as it is.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place<'a> {
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-    pub(super) region: &'a str,
-    pub(super) user: &'a str,
+pub(crate) struct Place<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    pub(crate) region: &'a str,
+    pub(crate) user: &'a str,
 }
 
 fn encode(text: &str) -> String {
@@ -34,7 +34,7 @@ fn encode(text: &str) -> String {
 ///
 /// # Errors
 /// Host or user cannot stand in a URL.
-pub(super) fn token(credentials: &Credentials, place: Place<'_>, at: SystemTime) -> Result<SecretString> {
+pub(crate) fn token(credentials: &Credentials, place: Place<'_>, at: SystemTime) -> Result<SecretString> {
     let Place { host, port, region, user } = place;
     // The signature is made over what is sent, so the user is encoded before.
     let mut url = format!("https://{host}:{port}/?Action=connect&DBUser={}", encode(user));

@@ -37,6 +37,10 @@ impl<DB: Backend> DriverDialect for PooledDriver<DB> {
         self.direct.engine()
     }
 
+    fn user(&self) -> Option<&str> {
+        self.direct.user()
+    }
+
     async fn connect(&self, target: &ConnectTarget, deadline: Deadline) -> Result<Arc<dyn DriverConnection>> {
         if target.purpose == ConnectPurpose::Monitor {
             return self.direct.connect(target, deadline).await;
@@ -51,7 +55,7 @@ impl<DB: Backend> DriverDialect for PooledDriver<DB> {
                 ),
             ));
         }
-        Ok(Arc::new(self.hosts.lease(&target.host, deadline).await?))
+        Ok(Arc::new(self.hosts.lease(&target.host, target.credential.as_ref(), deadline).await?))
     }
 
     fn dialect_known(&self, dialect: DialectId) {

@@ -12,6 +12,7 @@ use sqlx::Pool;
 use sqlx::pool::{PoolConnection, PoolOptions};
 use tokio_util::sync::CancellationToken;
 use wrapper_core::cluster::ClusterCore;
+use wrapper_core::credentials::Credential;
 use wrapper_core::driver::TransactionStatus;
 use wrapper_core::env::{Deadline, Environment, Instant};
 use wrapper_core::host::{HostInfo, HostKey};
@@ -19,7 +20,7 @@ use wrapper_core::observe::{BreakerState, Event};
 use wrapper_core::topology::Topology;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result, TransactionOutcome};
 
-use super::super::driver::SqlxDriver;
+use super::super::driver::{SqlxDriver, log_in};
 use super::super::error::{describe_error, map_connect_error};
 use super::super::family::OptionsOf;
 use super::backend::Backend;
@@ -28,6 +29,8 @@ use super::leased::Leased;
 
 /// How long an idle connection may take to answer before it is handed out.
 const PING: Duration = Duration::from_millis(500);
+/// For how long a credential that was replaced is not taken for a newer one.
+const REPLACED: Duration = Duration::from_secs(5);
 /// How many statements of former users may have failed on a connection that is given back.
 const ABANDONED: u32 = 8;
 
@@ -58,6 +61,30 @@ pub(super) struct Hosts<DB: Backend> {
     closed: CancellationToken,
 }
 
+/// What the connections of a pool log in with.
+#[derive(Debug, Default)]
+struct Login {
+    now: Option<Credential>,
+    before: Option<(Credential, Instant)>,
+}
+
+impl Login {
+    /// Whether `credential` takes the place of the present one. A caller that was held up may still bring the one before.
+    fn takes(&mut self, credential: &Credential, at: Instant) -> bool {
+        if self.now.as_ref().is_some_and(|now| now.is_same_login(credential)) {
+            return false;
+        }
+        if let Some((before, since)) = &self.before
+            && before.is_same_login(credential)
+            && at.saturating_duration_since(*since) < REPLACED
+        {
+            return false;
+        }
+        self.before = self.now.replace(credential.clone()).map(|before| (before, at));
+        true
+    }
+}
+
 /// The pool of one host.
 pub(super) struct HostPool<DB: Backend> {
     key: HostKey,
@@ -71,6 +98,7 @@ pub(super) struct HostPool<DB: Backend> {
     /// The count of changes of the writer at which the host has last proved to be it.
     proved: AtomicU64,
     settle: Duration,
+    login: Mutex<Login>,
 }
 
 impl<DB: Backend> Hosts<DB> {
@@ -158,6 +186,7 @@ impl<DB: Backend> Hosts<DB> {
             out: AtomicUsize::new(0),
             proved: AtomicU64::new(0),
             settle: *settle,
+            login: Mutex::default(),
         }
     }
 
@@ -167,8 +196,31 @@ impl<DB: Backend> Hosts<DB> {
         *options = change(options.clone());
         for home in self.all() {
             let host = HostInfo::new(home.key.host(), home.key.port(), wrapper_core::host::HostRole::Unknown);
-            home.pool.set_connect_options(self.recipe.driver.reached().options(&host, options.clone()));
+            let options = self.recipe.driver.reached().options(&host, options.clone());
+            let login = home.login.lock().unwrap_or_else(PoisonError::into_inner);
+            home.pool.set_connect_options(match &login.now {
+                Some(credential) => DB::log_in(options, credential),
+                None => options,
+            });
         }
+    }
+
+    /// New connections of a host's pool log in with this credential.
+    fn log_in(&self, home: &HostPool<DB>, host: &HostInfo, credential: &Credential) -> Result<()> {
+        // Held over the change, so that it is made on what the last one left.
+        let options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut login = home.login.lock().unwrap_or_else(PoisonError::into_inner);
+        if login.takes(credential, self.recipe.env.now()) {
+            let reached = self.recipe.driver.reached().options(host, options.clone());
+            match log_in::<DB>(reached, host, credential) {
+                Ok(options) => home.pool.set_connect_options(options),
+                Err(error) => {
+                    *login = Login::default();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Lets go of the pools of hosts that are no longer in the cluster.
@@ -187,15 +239,24 @@ impl<DB: Backend> Hosts<DB> {
         }
     }
 
-    /// Opens, or takes from the pool of `host`, one connection that answers.
+    /// Opens, or takes from the pool of `host`, one connection that answers. One that is opened logs in with `credential`,
+    /// where there is one.
     ///
     /// # Errors
     /// The host's breaker is open; the connect's; a wait that reached `deadline`; the pool was closed.
     ///
     /// # Cancellation
     /// Safe: a connection goes back, one that was being opened is closed.
-    pub(super) async fn lease(&self, host: &HostInfo, deadline: Deadline) -> Result<Leased<DB>> {
+    pub(super) async fn lease(
+        &self,
+        host: &HostInfo,
+        credential: Option<&Credential>,
+        deadline: Deadline,
+    ) -> Result<Leased<DB>> {
         let home = self.of(host)?;
+        if let Some(credential) = credential {
+            self.log_in(&home, host, credential)?;
+        }
         let leased = async {
             let Some(admission) = home.breaker.admit(self.last_seen(host)) else {
                 return Err(home.refused());

@@ -8,17 +8,19 @@ use futures_util::future::BoxFuture;
 use wrapper_core::cluster::Cluster;
 use wrapper_core::config::{FailoverMode, Profiles, Settings, SettingsBuilder};
 use wrapper_core::connector::{ConnectorCore, ConnectorParts};
+use wrapper_core::credentials::{CredentialProvider, Provided};
 use wrapper_core::env::{Deadline, Environment};
 use wrapper_core::host::{HostInfo, HostRole};
 use wrapper_core::observe::Observer;
-use wrapper_core::plugin::Registry;
+use wrapper_core::plugin::{PluginFactory, Registry};
 use wrapper_core::{Error, ErrorKind, Result};
 
-use super::super::driver::{Reach, SqlxDriver};
+use super::super::driver::{Reach, SqlxDriver, log_in};
 use super::super::error::map_connect_error;
 use super::super::family::{Family, OptionsOf};
 use super::super::sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use super::super::sqlx::{self, Pool};
+use super::credentials::{Credentials, keep};
 use super::follow::follow;
 use super::handle::PoolHandle;
 use super::hooks::install;
@@ -79,6 +81,7 @@ struct Derived<DB: Family> {
 struct Own<DB: Family> {
     settings: SettingsBuilder,
     env: Environment,
+    plugins: Vec<Arc<dyn PluginFactory>>,
     observers: Vec<Arc<dyn Observer>>,
     reach: Reach<DB>,
 }
@@ -88,7 +91,7 @@ impl<DB: Family> PoolBuilder<DB> {
     pub fn new(pool: PoolOptions<DB>, options: OptionsOf<DB>) -> Self {
         let settings = Settings::builder();
         let (env, reach) = (Environment::default(), Reach::default());
-        let own = Own { settings, env, observers: Vec::new(), reach };
+        let own = Own { settings, env, plugins: Vec::new(), observers: Vec::new(), reach };
         Self {
             pool,
             options,
@@ -129,6 +132,17 @@ impl<DB: Family> PoolBuilder<DB> {
     /// Wall clock and randomness. sqlx looks names up by itself.
     pub fn environment(self, env: Environment) -> Self {
         self.own("an environment", |own| own.env = env)
+    }
+
+    /// Logs connections in by a plugin such as `iam` or `secrets_manager`; its credentials take the place of user and password
+    /// in the connect options, and are kept fresh there. See [`PoolHandle::acquire`] for what that leaves open.
+    pub fn plugin(self, plugin: impl PluginFactory + 'static) -> Self {
+        self.own("a plugin", |own| own.plugins.push(Arc::new(plugin)))
+    }
+
+    /// Logs connections in with the credentials of a provider of your own, as [`plugin`](Self::plugin) does.
+    pub fn credentials(self, provider: impl CredentialProvider + 'static) -> Self {
+        self.plugin(Provided::new(provider))
     }
 
     /// Tells `observer` of every event of the cluster.
@@ -235,12 +249,22 @@ impl<DB: Family> PoolBuilder<DB> {
             None => writer.clone(),
         };
         let first = first.unwrap_or_else(|| core.endpoint().clone());
-        let options = reach.options(&first, options);
-        let shared = Arc::new(Shared::new(readers, cluster, reach, hooks, limits, ping));
+        let mut options = reach.options(&first, options);
+        let provider = core.chain()?.plugins().iter().find_map(|plugin| plugin.credentials());
+        let credentials = provider.map(|provider| Credentials::new(provider, cluster));
+        let logs_in = credentials.is_some();
+        let shared = Arc::new(Shared::new(readers, cluster, reach, credentials, hooks, limits, ping));
+        let deadline = Deadline::after(limits.connect, "connect_timeout");
+        if let Some(credential) = shared.first_credential(cluster, &first, deadline).await? {
+            options = log_in::<DB>(options, &first, &credential)?;
+        }
         // Before the pool: should this future be dropped, the handle ends everything.
         let handle = PoolHandle::new(core.clone(), Arc::clone(&shared), driver);
         let pool = install(pool_options, &shared).connect_lazy_with(options);
-        shared.attach(pool.clone());
+        shared.attach(pool.clone(), first);
+        if logs_in {
+            cluster.spawn("pool credentials", keep(Arc::clone(&shared), Arc::clone(cluster)));
+        }
         cluster.spawn("pool follower", follow(Arc::clone(&shared), Arc::clone(cluster), writer));
         let connection = pool.acquire().await.map_err(|error| first_error(error, &shared))?;
         drop(connection);
@@ -278,20 +302,14 @@ fn check<DB: Family>(options: &OptionsOf<DB>) -> Result<()> {
 }
 
 fn make_core<DB: Family>(own: Own<DB>, options: &OptionsOf<DB>) -> Result<(ConnectorCore, SqlxDriver<DB>)> {
-    let Own { settings, env, mut observers, reach } = own;
+    let Own { settings, env, plugins, mut observers, reach } = own;
     let searches = Searches::new();
     observers.push(Arc::new(searches.clone()));
     let mut settings = settings.host_and_port(DB::host(options), DB::port(options)).build(&DB::KEYS)?;
-    if let Some(list) = settings.plugins.as_ref().filter(|list| !list.names().is_empty()) {
-        let names: Vec<&str> = list.names().iter().map(|name| name.as_str()).collect();
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            format!(
-                "`plugins={}`: the statements on a plain pool go through no plugin; the pool itself follows failovers. \
-                 Leave the setting out",
-                names.join(",")
-            ),
-        ));
+    let names = settings.plugins.iter().flat_map(|list| list.names()).map(|name| name.as_str());
+    let others: Vec<&str> = names.filter(|name| !LOGINS.contains(name)).collect();
+    if !others.is_empty() {
+        return Err(passes_none(&format!("`plugins={}`", others.join(","))));
     }
     if !settings.is_given("topology_refresh") {
         settings.topology_refresh = REFRESH.max(settings.topology_high_refresh);
@@ -301,14 +319,37 @@ fn make_core<DB: Family>(own: Own<DB>, options: &OptionsOf<DB>) -> Result<(Conne
         settings,
         driver: Arc::new(driver.clone()),
         env,
-        registry: Registry::new(),
+        registry: registry(),
         default_plugins: Vec::new(),
-        plugins: Vec::new(),
+        plugins,
         observers,
         default_port: DB::KEYS.default_port,
     })?;
+    if let Some(other) = core.chain()?.plugins().iter().find(|plugin| plugin.credentials().is_none()) {
+        return Err(passes_none(&format!("the plugin `{}`", other.name())));
+    }
     searches.belong_to(core.cluster().core());
     Ok((core, driver))
+}
+
+/// The plugins that a plain pool can have: those that log in.
+const LOGINS: [&str; 4] = ["iam", "secrets_manager", "federated_auth", "okta"];
+
+fn registry() -> Registry {
+    #[cfg(feature = "_plugins")]
+    return wrapper_plugins::registry();
+    #[cfg(not(feature = "_plugins"))]
+    Registry::new()
+}
+
+fn passes_none(what: &str) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        format!(
+            "{what}: the statements on a plain pool go through no plugin; the pool itself follows failovers, and takes \
+             plugins that log in (`iam`, `secrets_manager`). Leave it out, or use a `ClusterPool`"
+        ),
+    )
 }
 
 /// Asks the cluster who is there; the writer, unless only readers are wanted.

@@ -6,13 +6,21 @@ use std::time::Duration;
 
 use wrapper_core::cluster::Cluster;
 use wrapper_core::connector::ConnectorCore;
+use wrapper_core::credentials::is_refused;
+use wrapper_core::env::Deadline;
 use wrapper_core::host::HostInfo;
 
 use super::super::driver::SqlxDriver;
+use super::super::error::{describe_error, into_sqlx};
 use super::super::family::{Family, OptionsOf};
-use super::super::sqlx::pool::PoolOptions;
+use super::super::sqlx;
+use super::super::sqlx::pool::{PoolConnection, PoolOptions};
 use super::builder::PoolBuilder;
 use super::shared::Shared;
+
+/// How many refused logins of one acquire lead to another: the first may have been replaced by one that is older than the
+/// secret's present version.
+const REFUSALS: u32 = 3;
 
 /// Keeps a pool following its cluster: what works in the background ends when the handle is dropped.
 ///
@@ -76,12 +84,45 @@ impl<DB: Family> PoolHandle<DB> {
         self.shared.last_switch()
     }
 
+    /// Takes a connection out of the pool, as `Pool::acquire`; should the server refuse the login of a new one, with a fresh
+    /// credential, if there is one.
+    ///
+    /// sqlx connects by itself, with what is in the pool's options, and has no hook before that. The options are kept fresh
+    /// ahead of time, but a credential that has lost its worth is noticed only: after a jump of the wall clock within a
+    /// quarter of a second; after the rotation of a secret within ten seconds while connections of the pool are in use, or
+    /// with the next connect that the library makes. In between `Pool::acquire` may fail with a refused login. This does
+    /// not, nor does a `ClusterPool`.
+    ///
+    /// # Errors
+    /// As `Pool::acquire`; [`PoolClosed`](sqlx::Error::PoolClosed) also when the pool is followed no longer.
+    ///
+    /// # Cancellation
+    /// As `Pool::acquire`.
+    pub async fn acquire(&self) -> sqlx::Result<PoolConnection<DB>> {
+        let pool = self.shared.pool().ok_or(sqlx::Error::PoolClosed)?;
+        let deadline = Deadline::after(self.shared.limits.acquire, "acquire_timeout");
+        for _ in 0..REFUSALS {
+            let shown = self.shared.shown();
+            let error = match pool.acquire().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            let told = describe_error::<DB>(&error);
+            if !is_refused(&told)
+                || !self.shared.login_refused(shown, &told, deadline).await.map_err(into_sqlx)?
+            {
+                return Err(error);
+            }
+        }
+        pool.acquire().await
+    }
+
     /// Changes the pool's connect options, such as the password, for connections from now on; host and port stay
     /// the library's. Unlike `Pool::set_connect_options` it cannot undo, or be undone by, a switch at the same moment.
     ///
     /// `None` when the pool is followed no longer; nothing is changed then.
     pub fn change_options(&self, change: impl FnOnce(OptionsOf<DB>) -> OptionsOf<DB>) -> Option<()> {
-        self.shared.change_options(|options| {
+        self.shared.change_options(|_, options| {
             let (host, port) = (DB::host(&options).to_owned(), DB::port(&options));
             DB::lead(change(options), &host, port)
         })

@@ -50,6 +50,7 @@ async fn after_connect<DB: Family>(shared: &Shared<DB>, connection: &mut DB::Con
         }
         return shared.hooks.after_connect(connection).await;
     };
+    shared.login_accepted();
     let epoch = cluster.writer_epoch();
     match shared.prove(connection, &cluster, shared.limits.query).await {
         Ok((true, status)) => {

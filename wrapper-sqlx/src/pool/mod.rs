@@ -4,6 +4,7 @@
 //! pool's hooks keep it on the right hosts. What may not: a pool of our own (R17); statements.
 
 mod builder;
+mod credentials;
 mod follow;
 mod handle;
 mod hooks;

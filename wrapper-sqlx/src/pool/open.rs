@@ -6,6 +6,7 @@
 //! Why not leave it to sqlx: it closes what a hook refuses, and over TLS that waits for the other side, which may be
 //! silent for ever; and after a refused connect it waits longer each time, up to a fifth of the time that an acquire has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wrapper_core::cluster::ClusterCore;
@@ -15,7 +16,6 @@ use wrapper_core::host::{HostInfo, HostKey};
 use wrapper_core::topology::HostStatus;
 use wrapper_core::{Error, ErrorClass, ErrorKind, Result};
 
-use super::super::driver::connect;
 use super::super::error::{classify, into_sqlx, map_error};
 use super::super::family::Family;
 use super::super::sqlx;
@@ -26,6 +26,10 @@ use super::shared::Shared;
 const PAUSE: Duration = Duration::from_millis(30);
 /// After refused credentials: the server must not be flooded with failing logins.
 const LOGIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the others wait for the connections that are opened first. A host that is quick lets many in meanwhile; one
+/// that is far away loses no more than this.
+const HEAD_START: Duration = Duration::from_millis(40);
 
 /// How long one reader has to let a connection in.
 const READER_CONNECT: Duration = Duration::from_secs(2);
@@ -129,7 +133,7 @@ impl<DB: Family> Shared<DB> {
                     in_doubt = false;
                     continue;
                 }
-                attempt = self.open_at(&cluster, &writer, deadline) => attempt,
+                attempt = self.open_in_turn(&cluster, &writer, deadline) => attempt,
             };
             match attempt {
                 Ok(connection) => return Ok(connection),
@@ -138,6 +142,21 @@ impl<DB: Family> Shared<DB> {
             }
             in_doubt = true;
         }
+    }
+
+    /// After a failover every connection of a pool is replaced at the same moment: a few get a head start.
+    async fn open_in_turn(
+        &self,
+        cluster: &Arc<ClusterCore>,
+        writer: &HostInfo,
+        deadline: Deadline,
+    ) -> Result<DB::Connection> {
+        let _first = tokio::select! {
+            biased;
+            first = self.first.acquire() => first.ok(),
+            () = self.env.sleep(HEAD_START) => None,
+        };
+        self.open_at(cluster, writer, deadline).await
     }
 
     async fn open_reader(&self, deadline: Deadline) -> Result<DB::Connection> {
@@ -186,7 +205,7 @@ impl<DB: Family> Shared<DB> {
     /// Closes whatever it opened.
     pub(super) async fn open_at(
         &self,
-        cluster: &ClusterCore,
+        cluster: &Arc<ClusterCore>,
         host: &HostInfo,
         deadline: Deadline,
     ) -> Result<DB::Connection> {
@@ -195,7 +214,7 @@ impl<DB: Family> Shared<DB> {
         let limit = limit.min(self.limits.connect);
         let deadline = deadline.cap(limit, "connect_timeout");
         let options = self.options_for(host).ok_or_else(no_longer)?;
-        let mut connection = connect::<DB>(&options, false, deadline).await?;
+        let mut connection = self.connect(cluster, host, options, deadline).await?;
         let epoch = cluster.writer_epoch();
         let (fits, status) =
             self.prove(&mut connection, cluster, deadline.remaining().min(self.limits.query)).await?;

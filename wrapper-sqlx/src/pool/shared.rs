@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use wrapper_core::cluster::ClusterCore;
 use wrapper_core::env::{Environment, Instant};
 use wrapper_core::host::{HostInfo, HostRole};
 use wrapper_core::topology::{HostStatus, Topology};
 
-use super::super::driver::Reach;
+use super::super::driver::{Reach, log_in};
 use super::super::family::{Family, OptionsOf};
 use super::super::sqlx::Pool;
+use super::credentials::Credentials;
 use super::handle::PoolSwitch;
 use super::readers::Readers;
 use super::user_hooks::UserHooks;
@@ -23,6 +25,10 @@ use super::user_hooks::UserHooks;
 /// How much younger than the switch a connection may be and is asked all the same who is behind it: one that had just
 /// proved its role when the switch came gets its age from sqlx a moment later.
 const OVERLAP: Duration = Duration::from_millis(5);
+
+/// How many connections are opened first when all of a pool are to be replaced at once: so many logins at a time keep a
+/// small host busy, and with twenty at a time the first is done when the last is.
+const FIRST: usize = 2;
 
 /// The state of a pool that follows a cluster.
 #[derive(Debug)]
@@ -33,16 +39,22 @@ pub(super) struct Shared<DB: Family> {
     pub(super) cluster: Weak<ClusterCore>,
     pub(super) env: Environment,
     pub(super) reach: Reach<DB>,
+    /// What its connections log in with, where that is not in the application's options.
+    pub(super) credentials: Option<Credentials>,
     pub(super) hooks: UserHooks<DB>,
     pub(super) limits: Limits,
     /// Whether an idle connection is pinged before it is handed out.
     pub(super) ping: bool,
     /// The pool, while it is followed. The pool holds this in its hooks: the circle is open when this is empty.
     pool: Mutex<Option<Pool<DB>>>,
+    /// The host that new connections of the pool lead to. Changed under the lock of `pool`.
+    led: Mutex<Option<HostInfo>>,
     /// No longer followed: the handle is gone, or the pool was closed, or the cluster was shut down.
     pub(super) ended: CancellationToken,
     switch: Mutex<Switch>,
     last: Mutex<Option<PoolSwitch>>,
+    /// The connections that are opened first after a switch.
+    pub(super) first: Semaphore,
     /// Whether a connection of the pool was ever replaced in its place: only then its age may be too high.
     replaced: AtomicBool,
     /// While new connections are led to a reader: the host that they are led to when nobody follows the cluster any more.
@@ -88,6 +100,7 @@ impl<DB: Family> Shared<DB> {
         readers: Option<Readers>,
         cluster: &Arc<ClusterCore>,
         reach: Reach<DB>,
+        credentials: Option<Credentials>,
         hooks: UserHooks<DB>,
         limits: Limits,
         ping: bool,
@@ -97,13 +110,16 @@ impl<DB: Family> Shared<DB> {
             cluster: Arc::downgrade(cluster),
             env: cluster.env().clone(),
             reach,
+            credentials,
             hooks,
             limits,
             ping,
             pool: Mutex::new(None),
+            led: Mutex::new(None),
             ended: CancellationToken::new(),
             switch: Mutex::new(Switch { at: None, epoch: cluster.writer_epoch() }),
             last: Mutex::default(),
+            first: Semaphore::new(FIRST),
             replaced: AtomicBool::new(false),
             parked: Mutex::default(),
             left_parked: AtomicBool::new(false),
@@ -132,8 +148,18 @@ impl<DB: Family> Shared<DB> {
         self.pool_slot().clone()
     }
 
-    pub(super) fn attach(&self, pool: Pool<DB>) {
+    pub(super) fn attach(&self, pool: Pool<DB>, leads_to: HostInfo) {
         *self.pool_slot() = Some(pool);
+        *self.led() = Some(leads_to);
+    }
+
+    fn led(&self) -> MutexGuard<'_, Option<HostInfo>> {
+        self.led.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The host that new connections of the pool lead to.
+    pub(super) fn leads_to(&self) -> Option<HostInfo> {
+        self.led().clone()
     }
 
     /// The pool is followed no longer; waits of its hooks end.
@@ -153,18 +179,31 @@ impl<DB: Family> Shared<DB> {
         Some(self.reach.options(host, (*pool.connect_options()).clone()))
     }
 
-    /// Changes the pool's options; two changes made here do not undo each other.
-    pub(super) fn change_options(&self, change: impl FnOnce(OptionsOf<DB>) -> OptionsOf<DB>) -> Option<()> {
+    /// Changes the pool's options, which lead to the host that is given with them; two changes made here do not undo each
+    /// other.
+    pub(super) fn change_options(
+        &self,
+        change: impl FnOnce(Option<&HostInfo>, OptionsOf<DB>) -> OptionsOf<DB>,
+    ) -> Option<()> {
         // Held over the change, so that it is made on what the last one left.
         let pool = self.pool_slot();
         let pool = pool.as_ref()?;
-        pool.set_connect_options(change((*pool.connect_options()).clone()));
+        let led = self.leads_to();
+        pool.set_connect_options(change(led.as_ref(), (*pool.connect_options()).clone()));
         Some(())
     }
 
-    /// New connections of the pool lead to `host`.
+    /// New connections of the pool lead to `host`, and log in with what is known for it.
     pub(super) fn lead_to(&self, host: &HostInfo) {
-        let _ = self.change_options(|options| self.reach.options(host, options));
+        let _ = self.change_options(|_, options| {
+            *self.led() = Some(host.clone());
+            let options = self.reach.options(host, options);
+            match self.credentials.as_ref().and_then(|credentials| credentials.now(&host.key)) {
+                // Not over a connection that may be without TLS.
+                Some(credential) => log_in::<DB>(options.clone(), host, &credential).unwrap_or(options),
+                None => options,
+            }
+        });
     }
 
     /// New connections of a writer pool lead to a reader for the time being; `home` is the last known writer.

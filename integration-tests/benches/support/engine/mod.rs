@@ -24,6 +24,10 @@ pub(crate) struct Setup {
     pub(crate) promotion: RangeInclusive<Duration>,
     /// Whether a promoted server restarts.
     pub(crate) restart: bool,
+    /// Certificate and key of the servers, in PEM, for hosts of a cluster with the hash `cxyz`.
+    pub(crate) tls: Option<(String, String)>,
+    /// Settings of the servers.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
 }
 
 /// How a writer is lost.
@@ -135,6 +139,14 @@ macro_rules! verbs {
                 .restart_on_promote(setup.restart)
                 .rejoin_after(Some(Duration::from_millis(300)))
                 .dns_lag(Duration::from_secs(30));
+            let builder = match setup.tls {
+                Some((certificate, key)) => builder.hash("cxyz").tls(certificate, key),
+                None => builder,
+            };
+            let builder = setup
+                .settings
+                .iter()
+                .fold(builder, |builder, (name, value)| builder.server_setting(*name, *value));
             Ok(builder.start().await?)
         }
 

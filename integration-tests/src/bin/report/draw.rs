@@ -28,6 +28,16 @@ pub(crate) fn all(folder: &Path) -> Outcome {
         dots(
             &folder.join(name).with_extension("svg"),
             &format!("{server}: first acknowledged write after the cluster accepts writes again"),
+            [20.0, 100.0],
+            &shown,
+        )?;
+    }
+    if let Some(figures) = read(&folder.join("pools.tsv"))? {
+        let shown: Vec<_> = figures.into_iter().map(|(name, ms)| (name.replace('`', ""), ms)).collect();
+        dots(
+            &folder.join("pools.svg"),
+            "First acquire of a pool that leads to the new writer, after that one accepts writes",
+            [60.0, 300.0],
             &shown,
         )?;
     }
@@ -52,9 +62,10 @@ fn read(path: &Path) -> Outcome<Option<Figures>> {
     Ok((!figures.is_empty()).then_some(figures))
 }
 
-/// A row of dots a scenario, on a logarithmic axis of milliseconds; a line marks the bars of median and p99.
-fn dots(path: &Path, title: &str, figures: &[(String, Vec<f64>)]) -> Outcome {
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+/// A row of dots a scenario, on a logarithmic axis of milliseconds; lines mark the bars of median and p99.
+fn dots(path: &Path, title: &str, bars: [f64; 2], figures: &[(String, Vec<f64>)]) -> Outcome {
+    let height = SIZE.1.max(100 + 24 * u32::try_from(figures.len())?);
+    let area = SVGBackend::new(path, (SIZE.0, height)).into_drawing_area();
     area.fill(&WHITE)?;
     let rows = figures.len() as f64;
     let mut chart = ChartBuilder::on(&area)
@@ -76,11 +87,12 @@ fn dots(path: &Path, title: &str, figures: &[(String, Vec<f64>)]) -> Outcome {
         .disable_y_mesh()
         .y_labels(figures.len() * 2 + 1)
         .y_label_formatter(&name)
-        .x_desc(
-            "ms, each dot one failover; red: bars of the median (20 ms) and of the worst hundredth (100 ms)",
-        )
+        .x_desc(format!(
+            "ms, each dot one failover; red: bars of the median ({} ms) and of the worst hundredth ({} ms)",
+            bars[0], bars[1]
+        ))
         .draw()?;
-    for bar in [20.0, 100.0] {
+    for bar in bars {
         chart.draw_series([PathElement::new(vec![(bar, 0.0), (bar, rows)], BAR.stroke_width(1))])?;
     }
     for (row, (_, numbers)) in figures.iter().enumerate() {

@@ -2,7 +2,7 @@
 //! that the page shows.
 //!
 //! ```text
-//! cargo figures                     # everything, as the page has it: about three quarters of an hour
+//! cargo figures                     # everything, as the page has it: about an hour and a quarter
 //! cargo figures --quick          # fewer runs of each
 //! cargo figures --only failover  # benches whose names contain this
 //! cargo figures --draw           # the plots alone, from the figures kept beside the page
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A bench with its arguments, for the page and when it must be quick.
-const BENCHES: [(&str, &str, &str); 9] = [
+const BENCHES: [(&str, &str, &str); 12] = [
     ("call_cost", "--rounds 10", "--rounds 3"),
     ("select_one", "--core 0 --pairs 300 --instructions", "--core 0 --pairs 30 --instructions"),
     ("at_rest", "--clients 1,100,1000", "--clients 1,100"),
@@ -25,6 +25,9 @@ const BENCHES: [(&str, &str, &str); 9] = [
     ("failover_report", "--runs 20", "--runs 3"),
     ("failover_report", "--engine mysql --runs 20", "--engine mysql --runs 3"),
     ("storm", "--clients 200,1000", "--clients 200"),
+    ("pools", "--runs 10 --main 50", "--runs 2"),
+    ("pools", "--frozen --runs 5", "--frozen --runs 1"),
+    ("pools", "--acquire", "--acquire --rounds 10"),
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,11 +1,13 @@
 //! The contract of a source of credentials.
+//!
+//! What lives here: the trait and what it is asked with. What may not: who asks, and when (`credentials`).
 
 use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Credential;
+use crate::credential::Credential;
 use crate::driver::ConnectTarget;
 use crate::env::{Deadline, Environment};
 use crate::error::Result;

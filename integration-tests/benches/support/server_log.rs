@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-use crate::support::Outcome;
+use super::Outcome;
 
 /// A place in a server's log: what comes later is read.
 pub(crate) struct Mark {
