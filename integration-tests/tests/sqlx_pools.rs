@@ -253,8 +253,8 @@ async fn a_thawed_writer_is_not_believed() {
     end(handle).await;
 }
 
-/// A job queue of another author over the pool: its worker, started once, goes on after a crash of the writer, and every job
-/// that was acknowledged runs.
+/// A job queue of another author over the pool: its worker, started once, goes on after a crash of the writer; no job that was
+/// acknowledged is lost, and every one runs that the worker did not have in hand at that moment.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_queue_goes_on_after_a_crash() {
     let (cluster, builder) = libraries::cluster_and_builder().await;
