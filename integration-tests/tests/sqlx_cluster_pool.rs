@@ -116,7 +116,7 @@ struct Named {
 }
 
 /// What sqlx's macros generate is code for any executor of the database: it runs on the pool, its connections and its
-/// transactions. The macros know the table from `.sqlx`, which a build with a database has written.
+/// transactions. The macros know the table from the files of `.sqlx`.
 async fn checked_queries(pool: &PgClusterPool) -> sqlx::Result<()> {
     let added = sqlx::query!("INSERT INTO t (id, name) VALUES ($1, $2)", 50, "tea").execute(pool).await?;
     assert_eq!(added.rows_affected(), 1);
