@@ -115,7 +115,7 @@ fn the_end_of_the_runtime_does_not_hang() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_server_cancelled_acquires_changed_options_and_a_dropped_pool() {
     let cluster = cluster(Flavour::Aurora).start().await.expect("the cluster starts");
-    let own = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(3));
+    let own = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(5));
     let pool = connected(pool_of(&cluster, own)).await;
     let mut held = pool.acquire().await.expect("acquired");
     let epoch = pool.cluster().writer_epoch();
@@ -340,7 +340,7 @@ async fn on_mysql_too() {
     within("the close", pool.close()).await;
 
     // A pool larger than what the server allows.
-    let own = mysql::sized(40).acquire_timeout(Duration::from_secs(3));
+    let own = mysql::sized(40).acquire_timeout(Duration::from_secs(5));
     let builder =
         MySqlClusterPool::builder(own, mysql::options(&cluster)).reach(mysql::by_table(cluster.names()));
     let pool = within("the pool", builder.connect()).await.expect("a pool");
