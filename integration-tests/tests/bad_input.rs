@@ -10,7 +10,8 @@ fn every_mistake_in_a_url_is_named() {
     let host = "postgres://app:tiger-secret@db.cluster-xyz.us-east-2.rds.amazonaws.com/shop";
     let rows: &[(&str, ErrorKind, &[&str])] = &[
         ("?plugins=failovr", ErrorKind::Config, &["plugins", "failovr", "failover"]),
-        ("?plugins=okta", ErrorKind::Unsupported, &["okta"]),
+        ("?plugins=bg", ErrorKind::Unsupported, &["bg"]),
+        ("?plugins=okta", ErrorKind::Config, &["okta", "idp_endpoint", "app_id"]),
         ("?plugins=failover,failover", ErrorKind::Config, &["plugins", "failover"]),
         ("?failover_timout=5s", ErrorKind::Config, &["failover_timout", "failover_timeout"]),
         ("?failover_timeout=5parsecs", ErrorKind::Config, &["failover_timeout", "5parsecs"]),
