@@ -44,7 +44,7 @@ published() {
 # can be checked at the same time.
 matrix_folder() {
   case $1 in
-    wrapper-mysql | wrapper-sqlx | integration-tests) say "$TARGET/matrix" ;;
+    wrapper-mysql | wrapper-sqlx) say "$TARGET/matrix" ;;
     *) say "$TARGET" ;;
   esac
 }
